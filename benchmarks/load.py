@@ -56,7 +56,7 @@ def load_training(main_file: Path, control_file: Path, place: Literal["device", 
 
     from cal_ratio_trainer.config.training import TrainSettings
     from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
-    from cal_ratio_trainer.datasets.placement import StepNeeds, data_place
+    from cal_ratio_trainer.datasets.placement import data_place
     from cal_ratio_trainer.training.setup import keep_freed_memory
 
     keep_freed_memory()
@@ -66,7 +66,7 @@ def load_training(main_file: Path, control_file: Path, place: Literal["device", 
     with AnonymousPeak() as own:
         start, start_cpu = time.perf_counter(), os.times()
         chosen = choose_training_data(settings, main_file, control_file)
-        where = data_place(settings, chosen, cpu, StepNeeds(0, 0))
+        where = data_place(settings, chosen, cpu, step=0, gathered=0)
         data, inputs = read_training_data(chosen, where.storage)
         tensors = data.tensors(inputs, cpu, where.tensors)
         took, cpu_now = time.perf_counter() - start, os.times()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.cli import convert_divertanalysis
+from cal_ratio_trainer.cli import ntuples
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS, EXIT_USER_ERROR, main
 from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets.store import read_jets
@@ -126,7 +126,7 @@ def test_a_mistyped_option_with_one_dash_is_named_with_the_nearest(
 def test_of_very_many_files_those_that_are_converted_have_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(convert_divertanalysis, "_MAX_ROWS", 1)
+    monkeypatch.setattr(ntuples, "_MAX_ROWS", 1)
     good = write_ntuple(tmp_path / "good.root", TWO_EVENTS)
     words = (good, tmp_path / "lost.root", "--data_type", "qcd", "--output_path", tmp_path / "jets")
     assert run(monkeypatch, *words) == EXIT_FAILED_PARTS

@@ -11,7 +11,6 @@ import pytest
 import uproot
 import yaml
 
-from cal_ratio_trainer.cli import runs
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_INTERRUPTED, EXIT_USER_ERROR, cr_trainer, main
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.launching import Place
@@ -193,14 +192,14 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
 def test_an_interrupt_that_a_module_makes_another_error_of_is_one_all_the_same(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(**given: object) -> int:
+    def interrupted(settings: object) -> int:
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
             raise ValueError("no module") from None
         return 0
 
-    monkeypatch.setattr(runs.command, "callback", interrupted)
+    monkeypatch.setattr("cal_ratio_trainer.list_runs", interrupted)
     before = signal.getsignal(signal.SIGINT)
     assert run(monkeypatch, "runs") == EXIT_INTERRUPTED
     assert capsys.readouterr().err == "interrupted\n"

@@ -15,7 +15,7 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets import placement as places
 from cal_ratio_trainer.datasets.data import ChosenData, choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.memory import USABLE
-from cal_ratio_trainer.datasets.placement import DistantJets, Place, StepNeeds, data_place
+from cal_ratio_trainer.datasets.placement import DistantJets, Place, data_place
 from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.jets.filling import Disk, Memory, NoRoomOnDisk, Storage
 from cal_ratio_trainer.jets.ragged import ListColumns
@@ -29,7 +29,7 @@ from tests.factories.jets import synthetic_jets
 from tests.training.test_engine_choice import settings_in
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-STEP = StepNeeds(1 << 20, 0)
+STEP = {"step": 1 << 20, "gathered": 0}
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +51,23 @@ def with_room(monkeypatch: pytest.MonkeyPatch, **free: int | None) -> None:
 def test_auto_takes_the_first_place_with_room_for_constituents_and_step(
     settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size, plenty = data_place(settings, chosen, CPU, STEP).size, 1 << 40
+    size, plenty = data_place(settings, chosen, CPU, **STEP).size, 1 << 40
     for device, free, expected in (
         (CPU, {"cpu": plenty}, Place.DEVICE),
         (CPU, {"cpu": None}, Place.DEVICE),
-        (CPU, {"cpu": size + STEP.step}, Place.DISK),
+        (CPU, {"cpu": size + STEP["step"]}, Place.DISK),
         (CUDA, {"cpu": size, "cuda": plenty}, Place.DEVICE),
-        (CUDA, {"cpu": 2 * size, "cuda": size + STEP.step}, Place.HOST),
-        (CUDA, {"cpu": size, "cuda": size + STEP.step}, Place.DISK),
+        (CUDA, {"cpu": 2 * size, "cuda": size + STEP["step"]}, Place.HOST),
+        (CUDA, {"cpu": size, "cuda": size + STEP["step"]}, Place.DISK),
     ):
         with_room(monkeypatch, **free)
-        assert data_place(settings, chosen, device, STEP).place is expected, (device, free)
+        assert data_place(settings, chosen, device, **STEP).place is expected, (device, free)
 
 
 def test_auto_counts_what_is_gathered_where_the_constituents_do_not_lie(
     settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size, free = data_place(settings, chosen, CPU, STEP).size, 1 << 30
+    size, free = data_place(settings, chosen, CPU, **STEP).size, 1 << 30
     room = int(USABLE * free)
     with_room(monkeypatch, cpu=free, cuda=free)
     for step, gathered, expected in (
@@ -76,33 +76,33 @@ def test_auto_counts_what_is_gathered_where_the_constituents_do_not_lie(
         # Moving them would not leave more room for a step.
         (room - size + 1, size + 2, Place.DEVICE),
     ):
-        assert data_place(settings, chosen, CPU, StepNeeds(step, gathered)).place is expected
+        assert data_place(settings, chosen, CPU, step=step, gathered=gathered).place is expected
     with_room(monkeypatch, cpu=int(1.2 * size), cuda=size)
     for gathered, expected in ((0, Place.HOST), (int(0.2 * size), Place.DISK)):
-        assert data_place(settings, chosen, CUDA, StepNeeds(size // 2, gathered)).place is expected
+        assert data_place(settings, chosen, CUDA, step=size // 2, gathered=gathered).place is expected
 
 
 def test_a_step_that_fits_nowhere_moves_no_constituents(
     settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_room(monkeypatch, cpu=1 << 30)
-    assert data_place(settings, chosen, CPU, StepNeeds(1 << 40, 0)).place is Place.DEVICE
+    assert data_place(settings, chosen, CPU, step=1 << 40, gathered=0).place is Place.DEVICE
 
 
 def test_on_a_cpu_the_host_is_the_device(settings: TrainSettings, chosen: ChosenData) -> None:
     host = settings.model_copy(update={"data_place": "host"})
-    assert data_place(host, chosen, CPU, STEP).place is Place.DEVICE
-    assert data_place(host, chosen, CUDA, STEP).place is Place.HOST
-    assert data_place(host, chosen, CUDA, STEP).tensors is DistantJets
-    assert data_place(host, chosen, CPU, STEP).tensors is JetTensors
+    assert data_place(host, chosen, CPU, **STEP).place is Place.DEVICE
+    assert data_place(host, chosen, CUDA, **STEP).place is Place.HOST
+    assert data_place(host, chosen, CUDA, **STEP).tensors is DistantJets
+    assert data_place(host, chosen, CPU, **STEP).tensors is JetTensors
 
 
 def test_the_size_is_that_of_what_is_filled(settings: TrainSettings, chosen: ChosenData) -> None:
-    data, inputs = read_training_data(chosen, data_place(settings, chosen, CPU, STEP).storage)
+    data, inputs = read_training_data(chosen, data_place(settings, chosen, CPU, **STEP).storage)
     tested = [part.test_constituents.values() for part in (data.main, data.control)]
     filled = sum(each.nbytes for each in inputs.values.values())
     filled += sum(ragged.values.nbytes for part in tested for ragged in part)
-    assert data_place(settings, chosen, CPU, STEP).size == pytest.approx(filled, rel=0.05)
+    assert data_place(settings, chosen, CPU, **STEP).size == pytest.approx(filled, rel=0.05)
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_read(
@@ -111,7 +111,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_read(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     wanted = settings.model_copy(update={"data_place": "disk", "cache_path": tmp_path / "not" / "there"})
     with pytest.raises(NoRoomOnDisk, match=r"there has 0\.0 MiB free.*cache_path names another folder"):
-        data_place(wanted, chosen, CPU, STEP)
+        data_place(wanted, chosen, CPU, **STEP)
 
 
 def test_constituents_on_disk_train_the_same_network_and_leave_nothing_there(
@@ -142,7 +142,7 @@ def test_the_unused_half_is_not_held(settings: TrainSettings) -> None:
     half = settings.model_copy(update={"sample_fraction": 0.5})
     files = Path(settings.main_training_file), Path(settings.control_files["control"])
     some = choose_training_data(half, *files)
-    data, inputs = read_training_data(some, data_place(half, some, CPU, STEP).storage)
+    data, inputs = read_training_data(some, data_place(half, some, CPU, **STEP).storage)
     jets = len(data.main.jets) + len(data.control.jets)
     assert jets == pytest.approx(250, abs=40)
     for name, values in inputs.values.items():

@@ -5,7 +5,8 @@ from pathlib import Path
 from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.config.tuning import search_space
-from cal_ratio_trainer.tuning.study import POINT, RUN, SECONDS, Plan, make_study, open_study, study_folder
+from cal_ratio_trainer.tuning.plan import Plan
+from cal_ratio_trainer.tuning.study import POINT, RUN, SECONDS, make_study, open_study, study_folder
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text
 from tests.faults.files_loaders import FILES_LOADERS

@@ -27,7 +27,6 @@ from cal_ratio_trainer.formats.onnx_graph import MissingOnnx, Preprocessing
 from cal_ratio_trainer.formats.registry import (
     NetworkFormat,
     NetworkToWrite,
-    OnnxOptions,
     Probes,
     Source,
     UnknownFormat,
@@ -186,12 +185,11 @@ def export_network(
     known: NetworkFacts,
     weights: Mapping[str, np.ndarray],
     jets: Probes,
-    onnx_options: OnnxOptions | None = None,
+    **onnx_options: Any,
 ) -> registry.Exported:
     """Writes a set of one network."""
-    return export_networks(
-        [NetworkToWrite(files, known, weights, jets)], known, next(iter(files.values())), onnx_options
-    )
+    source = Source(known, weights, jets, **onnx_options)
+    return export_networks([NetworkToWrite(files, source)], known, next(iter(files.values())))
 
 
 def write_all(folder: Path, shape: NetworkShape = DEFAULT_SHAPE) -> registry.Exported:
@@ -267,7 +265,7 @@ def test_nothing_is_left_and_nothing_touched_where_one_file_of_several_fails(tmp
             facts(),
             random_weights(DEFAULT_SHAPE, 1),
             mixed,
-            OnnxOptions(with_preprocessing=True),
+            onnx_scales_jets=True,
         )
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "model.json": "of before",
@@ -344,10 +342,10 @@ def test_an_onnx_file_carries_the_card_as_metadata(tmp_path: Path) -> None:
 
 def test_a_file_that_scales_jets_itself_is_tried_on_converted_ones(tmp_path: Path) -> None:
     files = output_files(tmp_path / "model", "onnx")
-    options = OnnxOptions(opset=13, with_preprocessing=True)
+    options = {"opset": 13, "onnx_scales_jets": True}
     weights = random_weights(DEFAULT_SHAPE, 1)
     with pytest.raises(ValueError, match="needs converted jets"):
-        export_network(files, facts(), weights, probes(), options)
+        export_network(files, facts(), weights, probes(), **options)
     # Only empty jets in the centre of the detector: scaling changes only their pt.
     empty = known_scores(DEFAULT_SHAPE, weights)
     inputs = empty.inputs.take(np.arange(5))
@@ -355,7 +353,7 @@ def test_a_file_that_scales_jets_itself_is_tried_on_converted_ones(tmp_path: Pat
         array * np.array([500, 1, 1], dtype=np.float32) if array.shape[-1] == 3 else array for array in inputs.arrays
     )
     converted = KnownScores(replace(inputs, arrays=raw), empty.scores[:5])
-    done = export_network(files, facts(), weights, replace(probes(), converted=converted), options)
+    done = export_network(files, facts(), weights, replace(probes(), converted=converted), **options)
     assert done.files[0].converted
     assert done.files[0].details == {"opset": 13}
     card = json.loads((tmp_path / "model.card.json").read_text())

@@ -165,7 +165,7 @@ def test_a_file_of_before_selections_is_not_converted_again(tmp_path: Path) -> N
     ("options", "said"),
     [
         ({"event_selection": "jet_pT > 60"}, r"branch jet_pT of the selection holds lists: .* as jet_pT\[0\]"),
-        ({"event_selection": "mu[0] > 60"}, "branch mu of the selection holds one number an event: .* as mu"),
+        ({"event_selection": "mu[0] > 60"}, "branch mu of the selection holds one number per event: .* as mu"),
         ({"jet_selection": "clus_pt > 60"}, r"branch clus_pt of the selection holds lists: .*clus_pt\[0\]"),
         ({"event_selection": "track_jetIndex[0] > 60"}, "branch track_jetIndex of the selection holds lists"),
         ({"event_selection": "jet_pt[0] > 60"}, r"lacks jet_pt \(did you mean jet_pT\?\)"),

@@ -118,7 +118,7 @@ def test_jet_indices_of_other_objects_are_refused(index: Lists | NestedLists) ->
 
 
 def test_a_jet_index_that_is_one_number_an_event_is_refused() -> None:
-    with pytest.raises(InputFileError, match="cluster_jetIndex holds one number an event"):
+    with pytest.raises(InputFileError, match="cluster_jetIndex holds one number per event"):
         check_index("a.root", {"clus_pt": lists(4), "cluster_jetIndex": np.zeros(1)}, "cluster_jetIndex", "clus_pt")
 
 

@@ -26,7 +26,7 @@ def test_all_figures_are_there_and_equal_those_drawn_in_the_process_itself(tmp_p
     here = write_all(drawings, tmp_path / "here", DEMO)
     with DrawingPool(1) as pool:
         pool.submit(drawings, tmp_path / "there", DEMO)
-        assert pool.finish() == []
+        assert pool.finish() == {}
         assert (pool.waiting, pool.drawn) == (0, 4)
         assert pool.seconds_a_figure is not None
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == [path.name for path in here]
@@ -68,7 +68,7 @@ def test_a_process_that_is_killed_is_replaced_and_nothing_is_lost(
     with DrawingPool(1) as pool:
         drawings = [Drawing("killer", unfinished, (once, signal.SIGKILL)), *lines(["after"])]
         pool.submit(drawings, tmp_path / "plots", DEMO)
-        assert pool.finish() == []
+        assert pool.finish() == {}
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"killer.png", "after.png"}
     assert "a process that draws figures ended with status -9; another one goes on" in caplog.text
 
@@ -77,7 +77,7 @@ def test_a_figure_that_kills_every_process_is_named_and_the_others_are_drawn(tmp
     with DrawingPool(1) as pool:
         pool.submit([Drawing("deadly", unfinished, (None, signal.SIGKILL)), *lines(["a"])], tmp_path, DEMO)
         undrawn = pool.finish()
-    assert [(each.path, type(each.error)) for each in undrawn] == [(tmp_path / "deadly", ChildDied)]
+    assert {path: type(error) for path, error in undrawn.items()} == {tmp_path / "deadly": ChildDied}
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -90,7 +90,7 @@ def test_where_no_process_can_be_started_the_figures_are_drawn_in_this_one(
     monkeypatch.setattr(DrawingChild, "__init__", too_many)
     with DrawingPool(2) as pool:
         pool.submit(lines(["a", "b"]), tmp_path, DEMO)
-        assert pool.finish() == []
+        assert pool.finish() == {}
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png"}
 
 
@@ -106,12 +106,12 @@ def test_what_the_disk_does_not_take_is_told_once_and_tried_again_at_the_end(
             time.sleep(0.01)
         assert caplog.text.count("cannot be drawn") == 1
         no_folder.unlink()
-        assert pool.finish() == []
+        assert pool.finish() == {}
         assert {path.name for path in no_folder.iterdir()} == {"a.png", "b.png"}
         (no_folder / "c.png").mkdir()
         pool.submit(lines(["c"]), no_folder, DEMO)
-        (undrawn,) = pool.finish()
-    assert isinstance(undrawn.error, IsADirectoryError)
+        (error,) = pool.finish().values()
+    assert isinstance(error, IsADirectoryError)
     assert not list(tmp_path.rglob("*.part*"))
 
 
@@ -119,16 +119,16 @@ def test_what_the_disk_does_not_take_is_told_once_and_tried_again_at_the_end(
 def test_a_mistake_in_a_drawing_comes_back_with_its_traceback(tmp_path: Path, processes: int) -> None:
     with DrawingPool(processes) as pool:
         pool.submit([Drawing("wrong", crossing, ("no numbers",))], tmp_path, DEMO)
-        (undrawn,) = pool.finish()
-    assert isinstance(undrawn.error, DrawingFailed)
-    assert "some_drawings.py" in str(undrawn.error)
+        (error,) = pool.finish().values()
+    assert isinstance(error, DrawingFailed)
+    assert "some_drawings.py" in str(error)
 
 
 def test_what_cannot_travel_is_named(tmp_path: Path) -> None:
     with DrawingPool(1) as pool:
         pool.submit([Drawing("local", lambda axes: None, ())], tmp_path, DEMO)
-        (undrawn,) = pool.finish()
-    assert "local cannot be sent to another process" in str(undrawn.error)
+        (error,) = pool.finish().values()
+    assert "local cannot be sent to another process" in str(error)
 
 
 def test_signals_of_the_job_do_not_stop_a_worker_and_the_end_of_its_owner_does(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_whoever_waits_for_many_figures_draws_too_but_none_that_killed_a_process
         while not pool._deaths:
             time.sleep(0.01)
         pool.submit(lines(["a", "b", "c"]), tmp_path, DEMO)
-        assert [each.path.name for each in pool.finish()] == ["deadly"]
+        assert [path.name for path in pool.finish()] == ["deadly"]
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png", "c.png"}
 
 

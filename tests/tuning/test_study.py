@@ -12,7 +12,8 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.config.tuning import search_space
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.runs.directory import RunError
-from cal_ratio_trainer.tuning.study import POINT, RUN, SECONDS, Plan, StudyFile, make_study, open_study, study_folder
+from cal_ratio_trainer.tuning.plan import Plan
+from cal_ratio_trainer.tuning.study import POINT, RUN, SECONDS, StudyFile, make_study, open_study, study_folder
 
 BASE = TrainSettings.make(agreement="distance", agreement_strength=4.0, dropout=0.1, cluster_filters=[8, 4])
 SEARCH: dict[str, Any] = {

@@ -92,7 +92,7 @@ FINE_BINS = 120
 MAX_BINS = 40
 MIN_PER_BIN = 10.0
 MAX_NEEDED_PER_BIN = 50.0
-"""Effective jets a bin: between these, a twentieth of all."""
+"""Limits on the effective jets per bin, which are a twentieth of all between these."""
 
 _MAX_LOG_CHANGE = 0.7
 """Largest change of the logarithm of a weight from the centre of an end bin to its edge."""

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 GROUPS: dict[str, tuple[str, ...]] = {
     "Data": (
         *("main_training_file", "cr_training_file", "cr_shares", "cr_judge_file", "sample_fraction", "train_fraction"),
-        *("split", "folds", "fold", "include_low_mass", "include_high_mass", "low_masses", "high_masses"),
+        *("split", "include_low_mass", "include_high_mass", "low_masses", "high_masses"),
         *("loss_weights", "weight_column", "bad_weights", "missing_t0", "data_type", "kind", "llp_mH", "llp_mS"),
         *("min_jet_pt", "max_jet_pt", "max_hlt_delta_r", "keep_columns", "blind_above"),
     ),
@@ -24,7 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("profile", "epochs", "continue_from", "start_from", "early_stopping", "num_splits", "batch_size"),
         *("accumulate", "learning_rate", "schedule", "optimizer", "weight_decay", "clip_gradient", "average_weights"),
         *("standardize_inputs",),
-        *("regularization", "dropout", "reshuffle", "seed", "seeds", "member"),
+        *("regularization", "dropout", "reshuffle", "seed", "folds", "fold", "seeds", "member"),
     ),
     "Agreement of data and simulation": (
         *("agreement", "agreement_strength", "adversary_weight", "adversary_learning_rate", "ks_limit", "c2st_every"),
@@ -41,6 +41,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
 }
 """Options by subject, under the names of their settings; those of a command alone stand before them."""
+
+_OF_TRAININGS = ("Network", "Training", "Agreement of data and simulation")
+"""Groups of the commands that train; in all other commands their options are the command's own."""
 
 _OWN, _GENERAL = "Options", "General"
 _GENERAL_OPTIONS = ("config", "print_settings", "verbose", "help_all", "help")
@@ -85,9 +88,10 @@ class HelpfulCommand(click.Command):
             for name, option in options.items()
             if name in _GENERAL_OPTIONS or not is_short or name in self._common
         }
-        grouped = {name for names in GROUPS.values() for name in names}
+        groups = {title: names for title, names in GROUPS.items() if title not in _OF_TRAININGS or "profile" in options}
+        grouped = {name for names in groups.values() for name in names}
         own = [name for name in shown if name not in grouped and name not in _GENERAL_OPTIONS]
-        for title, names in ((_OWN, own), *GROUPS.items(), (_GENERAL, _GENERAL_OPTIONS)):
+        for title, names in ((_OWN, own), *groups.items(), (_GENERAL, _GENERAL_OPTIONS)):
             records = [shown[name] for name in names if name in shown]
             if records:
                 with formatter.section(title):

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import importlib
 import io
-import keyword
 import logging
 import signal
 import sys
@@ -41,13 +40,13 @@ _COMMANDS = {
     "resample": "Take a random fraction of a file of jets, keeping the class shares.",
     "plot": "Compare training files, or redraw the plots of a training.",
     "analyze": "Compare runs, find their best epochs and recommend one.",
-    "score": "Score jets of any file, ntuples too, with a trained network.",
+    "score": "Score jets of any file, also of ntuples, with a trained network.",
     "compare": "Compare two networks, or a network with scores in files, on the same jets.",
     "runs": "List all runs with their state and best figures.",
     "watch": "Open the page of a run, also while it trains.",
     "import": "Import a training of the earlier program as a run.",
     "model-dump": "Show the layers of a trained network.",
-    "doctor": "Examine this installation: versions, devices, engines, folders.",
+    "doctor": "Check this installation: versions, devices, engines, folders.",
 }
 
 _SHARED_COMMAND = "train"
@@ -58,24 +57,30 @@ _CONVERT_COMMANDS = {
     "divertanalysis": "Convert DiVertAnalysis ntuples to files of jets.",
 }
 
+_MODULES = {
+    "training": ("train", "tune"),
+    "ntuples": ("demo", "divertanalysis"),
+    "training_files": ("build", "resample", "plot"),
+    "scoring": ("score", "compare"),
+    "runs": ("runs", "watch", "analyze", "import", "training", "model-dump", "doctor"),
+}
+"""Commands by the module of this package whose `COMMANDS` contain them."""
+
 
 class LazyGroup(click.Group):
     """A group whose commands live in modules that are imported when used: `cr_trainer --help` stays fast."""
 
-    def __init__(
-        self, name: str, modules: str, summaries: Mapping[str, str], help: str, groups: Sequence[click.Group] = ()
-    ) -> None:
+    def __init__(self, name: str, summaries: Mapping[str, str], help: str, groups: Sequence[click.Group] = ()) -> None:
         """Makes a group.
 
         Args:
             name: of the group.
-            modules: beginning of the names of modules, which the command's name completes.
             summaries: of each command and group, in the order to list them.
             help: of the group.
             groups: within it.
         """
         super().__init__(name, help=help, context_settings={"help_option_names": ["-h", "--help"]})
-        self._modules, self._summaries = modules, summaries
+        self._summaries = summaries
         self._groups = {group.name: group for group in groups}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -83,13 +88,13 @@ class LazyGroup(click.Group):
         return list(self._summaries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Imports the command's module and takes its `command`."""
+        """Imports the command's module, and builds the command."""
         if cmd_name not in self._summaries or cmd_name in self._groups:
             return self._groups.get(cmd_name)
-        # A module cannot have the name of a keyword, as `import` is one.
-        module = f"{self._modules}{cmd_name.replace('-', '_')}{'_' * keyword.iskeyword(cmd_name)}"
-        command: click.Command = importlib.import_module(module).command
-        return command
+        (module,) = (module for module, names in _MODULES.items() if cmd_name in names)
+        commands = importlib.import_module(f"cal_ratio_trainer.cli.{module}").COMMANDS
+        built: click.Command = next(each.build() for each in commands if each.name == cmd_name)
+        return built
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -114,16 +119,14 @@ def cr_trainer() -> click.Group:
     """The whole command line."""
     convert = LazyGroup(
         "convert",
-        "cal_ratio_trainer.cli.convert_",
         _CONVERT_COMMANDS,
-        "Convert files from one form to another.",
+        "Convert ntuples to files of jets, or a trained network to other formats.",
     )
     group = LazyGroup(
         "cr_trainer",
-        "cal_ratio_trainer.cli.",
         _COMMANDS,
         "From DiVertAnalysis ntuples to a trained CalRatio jet network.\n\n"
-        "Start with 'cr_trainer train': it needs no data. 'cr_trainer COMMAND --help' explains each.",
+        "Start with 'cr_trainer train': it needs no data. 'cr_trainer COMMAND --help' explains a command.",
         [convert],
     )
     group.params += [

@@ -83,7 +83,7 @@ class SettingsCommand(Generic[SettingsType]):
         common: settings whose options --help shows, where --help-all shows more; () for all.
         options: options that are no settings, with the names `run` takes them by.
         wants_layers: `run` is also given the layers of settings, as `layers`.
-        default_words: defaults in words, by field, of those that depend on other settings.
+        default_words: text for the default of fields whose default depends on other settings.
     """
 
     name: str
@@ -267,4 +267,8 @@ def _metavar(element: Any, is_list: bool) -> str:
 
 
 def _shown(default: Any) -> str:
-    return ",".join(map(str, default)) if isinstance(default, list) else str(default)
+    if not isinstance(default, list):
+        return str(default)
+    words = ",".join(map(str, default))
+    # A terminal would break a long word in the middle of a name.
+    return words if len(words) < 40 else words.replace(",", ", ")

@@ -221,10 +221,10 @@ def refuse_unfit_regions(
 
 
 def model_name(given: str) -> str:
-    """Returns a name of a model that is also a valid folder name.
+    """Returns a model name that is also a valid folder name.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the name is not valid.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", given):
         raise ValueError(f"should be letters, digits and . _ + - only, a letter or digit first, got {given!r}")
@@ -238,22 +238,24 @@ class FigureSettings(Settings):
     stands here, and never a luminosity.
     """
 
-    experiment: str = Field(default="ATLAS", min_length=1, description="Name over every figure.")
+    experiment: str = Field(default="ATLAS", min_length=1, description="Experiment in the heading of figures.")
     status: str = Field(
-        default="Internal", description="What stands behind the experiment's name: Internal, Preliminary, or nothing."
+        default="Internal",
+        description="Word after the experiment in the heading of figures: Internal, Preliminary, or nothing.",
     )
     energy_tev: float | None = Field(
         default=None,
         gt=0,
-        description="Centre-of-mass energy over every figure; null takes it from the run numbers of the jets, where "
-        "they are known. [TeV]",
+        description="Centre-of-mass energy in the heading of figures; null takes it from the run numbers of the jets, "
+        "if they are known. [TeV]",
     )
     luminosity_fb: float | None = Field(
-        default=None, gt=0, description="Luminosity over every figure; null: none. [1/fb]"
+        default=None, gt=0, description="Luminosity in the heading of figures; null: none. [1/fb]"
     )
     plot_format: Literal["png", "pdf", "both"] = Field(
         default="png",
-        description="Write figures as PNG, as PDF, or as both. HTML reports show PNG, and make one beside each PDF.",
+        description="Format of figures: PNG, PDF, or both. HTML reports show PNG, which is then written beside each "
+        "PDF.",
     )
 
 
@@ -266,10 +268,10 @@ class SchedulingSettings(Settings):
 
     scheduler: str | None = Field(
         default="local",
-        description="Who does the work: none (this process), local (as many processes here as workers says), or a Dask "
-        "cluster by the address of its scheduler (tcp://host:port) or its scheduler file.",
+        description="Workers that do the work: none (this process), local (as many processes on this machine as "
+        "workers says), or a Dask cluster, by the address (tcp://host:port) or the file of its scheduler.",
     )
-    workers: int = Field(default=1, ge=1, description="How many processes the scheduler 'local' has. [processes]")
+    workers: int = Field(default=1, ge=1, description="Number of processes with scheduler 'local'. [processes]")
 
     def without_scheduling(self) -> dict[str, Any]:
         """Returns the settings on which a result depends, for its metadata: all but scheduler and workers."""
@@ -294,18 +296,18 @@ class SharedListSettings(SchedulingSettings):
     piece_events: int = Field(
         default=100000,
         ge=1,
-        description="Files with more events (or jets) than this are cut into pieces of about this size, which several "
-        "workers do at the same time. [events]",
+        description="Files with more events (or jets) than this are divided into pieces of about this size for several "
+        "workers. [events]",
     )
     shard: str | None = Field(
         default=None,
-        description="Do only a part of the list: i/n takes every n-th file from the i-th on, with i from 0 to n - 1.",
+        description="Process only a part of the list: i/n takes every n-th file, beginning with file i, from 0 to n - "
+        "1.",
     )
     lease_timeout: float = Field(
         default=120.0,
         ge=1,
-        description="A file that another process is at work on is taken over when that has given no sign of life for "
-        "this long. [s]",
+        description="Time without a sign of life of another process after which its file is taken over. [s]",
     )
 
     @field_validator("shard")
@@ -325,7 +327,7 @@ def shard_of(given: str) -> tuple[int, int]:
     (2, 10)
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no shard.
     """
     found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", given)
     if found is None or int(found[2]) < 1:

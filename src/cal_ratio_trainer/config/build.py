@@ -19,19 +19,19 @@ class BuildInput(Settings):
 
     input_file: str = Field(description="Path, pattern or URL of files of jets.")
     num_events: int | None = Field(
-        default=None, ge=0, description="Take a random sample of this many jets; all of them where not given. [jets]"
+        default=None, ge=0, description="Size of a random sample of the jets; null takes all. [jets]"
     )
     event_filter: str | None = Field(
-        default=None, description="Take only jets that fulfil this condition, e.g. 'eventNumber % 2 == 1'."
+        default=None, description="Take only jets that pass this condition, e.g. 'eventNumber % 2 == 1'."
     )
     data_type: DataType | None = Field(
-        default=None, description="What the jets are (sig, qcd, bib or data), for legacy frames that do not say so."
+        default=None, description="Type of the jets (sig, qcd, bib or data), for legacy frames that do not contain it."
     )
     channel: int | None = Field(
         default=None,
         gt=0,
-        description="mcChannelNumber of the sample, for files that do not know it: legacy frames, and empty files that "
-        "stand alone.",
+        description="mcChannelNumber of the sample, for files that do not contain it: legacy frames, and empty files "
+        "without others of their sample.",
     )
 
 
@@ -42,7 +42,9 @@ class SimulatedSample(Settings):
     filter_efficiency: float = Field(default=1.0, gt=0, le=1, description="Efficiency of the generator's filter. [1]")
     k_factor: float = Field(default=1.0, gt=0, description="Correction of the cross section to a higher order. [1]")
     initial_sum_of_weights: float | None = Field(
-        default=None, gt=0, description="Of all simulated events, where the ntuples do not say it themselves. [1]"
+        default=None,
+        gt=0,
+        description="Sum of the weights of all simulated events, if the ntuples do not contain it. [1]",
     )
 
     @property
@@ -61,69 +63,66 @@ class BuildSettings(FigureSettings, SchedulingSettings):
         description="Files of jets: paths, patterns or URLs, or in a config file also mappings with input_file, "
         "num_events, event_filter and data_type.",
     )
-    output_file: Path = Field(description="File to write; .pkl makes a pickled flat frame.")
+    output_file: Path = Field(description="File to write; the suffix .pkl makes a pickled flat frame.")
     kind: Literal["main", "control"] = Field(
         default="main",
         description="A main training file (signal, multijet, beam-induced background) or a control-region file "
         "(multijet simulation and data).",
     )
-    min_jet_pt: float = Field(default=0.0, ge=0, description="What becomes 0 when pt is scaled. [GeV]")
-    max_jet_pt: float = Field(default=500.0, description="What becomes 1 when jet and track pt are scaled. [GeV]")
+    min_jet_pt: float = Field(default=0.0, ge=0, description="Value of pt that is scaled to 0. [GeV]")
+    max_jet_pt: float = Field(default=500.0, description="Value of jet and track pt that is scaled to 1. [GeV]")
     seed: int = Field(
         default=1, ge=0, description="Seed of sampling and shuffling; the same seed gives the same file. [1]"
     )
-    shuffle: bool = Field(
-        default=True, description="Put the jets into random order; otherwise they stay in the order of the inputs."
-    )
+    shuffle: bool = Field(default=True, description="Shuffle the jets; otherwise they stay in the order of the inputs.")
     layout: Literal["ragged", "flat"] = Field(
         default="ragged", description="Lists of constituents (ragged) or the earlier program's 800 slot columns (flat)."
     )
     remove_branches: list[str] = Field(
         default=[],
-        description="Further scalar columns to leave out, by name or pattern; HLT_jet_* and others that no training "
-        "reads are left out always.",
+        description="Further scalar columns to drop, by name or pattern; HLT_jet_* and others that no training reads "
+        "are always dropped.",
     )
     samples: Path | dict[int, SimulatedSample] | None = Field(
         default=None,
-        description="What weighs simulated multijets: cross_section_pb, filter_efficiency and k_factor of each sample "
-        "by its mcChannelNumber, here or in a YAML file of that name.",
+        description="Normalisation of simulated multijets: cross_section_pb, filter_efficiency and k_factor of each "
+        "sample by its mcChannelNumber; a mapping, or the name of a YAML file with it.",
     )
     period_luminosity_fb: float | dict[str, float] | None = Field(
         default=None,
-        description="Luminosity that samples are weighed to; in YAML also one for each period (2015-2016, 2017, 2018, "
-        "or a runNumber of the simulation). Null: weights are cross sections in pb. [1/fb]",
+        description="Luminosity to which samples are normalised; in YAML also one for each period (2015-2016, 2017, "
+        "2018, or a runNumber of the simulation). Null: weights are cross sections in pb. [1/fb]",
     )
     normalise: Literal["samples", "none"] = Field(
         default="samples",
-        description="Weigh multijets of several samples by the table of samples, or take mcEventWeight as it stands.",
+        description="Normalise multijets of several samples by the table of samples, or take mcEventWeight as it is.",
     )
     pileup_weight: bool = Field(
         default=False,
-        description="Multiply the weights of simulated multijets by pileupWeight, which convert keeps on request "
-        "(keep_branches).",
+        description="Multiply the weights of simulated multijets by pileupWeight, a branch that convert keeps on "
+        "request (keep_branches).",
     )
     reweight_mc: list[str] = Field(
         default=[],
-        description="Weigh simulation in a control file so that it is distributed as the data in these columns, e.g. "
+        description="Reweight simulation in a control file to the distribution of the data in these columns, e.g. "
         "jet_pt,actualInteractionsPerCrossing.",
     )
     flatten: list[str] = Field(
         default=[],
-        description="Weigh the jets of each class so that they are evenly distributed in these columns, e.g. "
-        "jet_pt,jet_eta.",
+        description="Reweight each class to a flat distribution in these columns, e.g. jet_pt,jet_eta.",
     )
     max_weight_share: float | None = Field(
         default=None,
         gt=0,
         le=1,
-        description="Lower the weights of single jets to at most this share of the sum of their class; null: as they "
-        "are. [1]",
+        description="Largest weight of a jet as a share of the sum of its class; larger ones are reduced to it; null: "
+        "no limit. [1]",
     )
     report: bool = Field(default=False, description="Write a report with tables and figures beside the output file.")
     cache_path: Path | None = Field(
-        default=None, description="Folder for copies of remote inputs; the user's cache folder if null."
+        default=None, description="Folder for copies of remote inputs; null: the user's cache folder."
     )
-    overwrite: bool = Field(default=False, description="Replace the output file where it exists.")
+    overwrite: bool = Field(default=False, description="Replace the output file if it exists.")
 
     @field_validator("input_files", mode="before")
     @classmethod
@@ -175,12 +174,12 @@ class ResampleSettings(Settings):
     """Settings of `cr_trainer resample`."""
 
     input_file: str = Field(description="File of jets of any format, or its URL.")
-    output_file: Path = Field(description="File to write; .pkl makes a pickled flat frame.")
+    output_file: Path = Field(description="File to write; the suffix .pkl makes a pickled flat frame.")
     fraction: float = Field(gt=0, le=1, description="Share of the jets of each label that is taken. [1]")
     seed: int = Field(default=1, ge=0, description="Seed of the sampling; the same seed gives the same jets. [1]")
-    overwrite: bool = Field(default=False, description="Replace the output file where it exists.")
+    overwrite: bool = Field(default=False, description="Replace the output file if it exists.")
     cache_path: Path | None = Field(
-        default=None, description="Folder for a copy of a remote input; the user's cache folder if null."
+        default=None, description="Folder for a copy of a remote input; null: the user's cache folder."
     )
 
 

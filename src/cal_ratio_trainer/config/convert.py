@@ -30,7 +30,7 @@ class ConversionInput(Settings):
     aliases: ClassVar[dict[str, str]] = _MASSES
 
     input_file: str = Field(min_length=1, description="A file, a URL or a pattern of either.")
-    data_type: DataType | None = Field(default=None, description="What these files hold.")
+    data_type: DataType | None = Field(default=None, description="Type of the jets in these files.")
     output_dir: Path | None = Field(default=None, description="Folder below output_path for the results.")
     llp_mH: _Mass = Field(default=None, description="Mass of the mediator of this signal sample. [GeV]")
     llp_mS: _Mass = Field(default=None, description="Mass of the long-lived particle of this sample. [GeV]")
@@ -53,8 +53,8 @@ class ConvertSettings(SharedListSettings):
     )
     data_type: DataType | None = Field(
         default=None,
-        description="What the files hold that do not say so themselves: signal, multijet simulation, beam-induced "
-        "background, or control-region data.",
+        description="Type of the jets: signal, multijet simulation, beam-induced background, or control-region data. "
+        "In YAML each entry of the list can have its own.",
     )
     llp_mH: _Mass = Field(default=None, description="Mass of the mediator, needed for signal. [GeV]")
     llp_mS: _Mass = Field(default=None, description="Mass of the long-lived particle, needed for signal. [GeV]")
@@ -63,53 +63,53 @@ class ConvertSettings(SharedListSettings):
     max_hlt_delta_r: float | None = Field(
         default=None,
         gt=0,
-        description="Largest distance (Delta R) from a tagged trigger jet to its jet in BIB; null takes any. [1]",
+        description="Largest distance (Delta R) from a tagged trigger jet to its jet in BIB; null: no limit. [1]",
     )
     event_selection: Conditions = Field(
         default=None,
-        description="Keep only events that fulfil this condition on branches of the tree, e.g. 'jet_pT[0] > 60'; "
-        "in YAML also a list of conditions, or a mapping of names to conditions.",
+        description="Keep only events that pass this condition on branches of the tree, e.g. 'jet_pT[0] > 60'; in YAML "
+        "also a list of conditions, or a mapping of names to conditions.",
     )
     jet_selection: Conditions = Field(
         default=None,
-        description="Keep only jets that fulfil this condition on branches of the tree, e.g. 'jet_jvt > 0.5'; in YAML "
+        description="Keep only jets that pass this condition on branches of the tree, e.g. 'jet_jvt > 0.5'; in YAML "
         "also a list of conditions, or a mapping of names to conditions.",
     )
     require_clean_jets: bool = Field(default=False, description="Keep only jets whose jet_isClean_LooseBadLLP is 1.")
     max_jets_per_event: int | None = Field(
         default=None,
         ge=1,
-        description="Keep at most so many jets of an event, those of the highest pt; null keeps all. [jets]",
+        description="Largest number of jets kept in an event, those of highest pt; null keeps all. [jets]",
     )
     output_path: Path = Field(
-        default=Path("converted"), description="Folder that the results are written to; made where it is missing."
+        default=Path("converted"), description="Folder for the results; it is created if it does not exist."
     )
     layout: Literal["ragged", "flat"] = Field(
         default="ragged",
-        description="Lists of constituents, or the flat columns of the earlier program (clus_pt_0 and so on).",
+        description="Lists of constituents (ragged), or the flat columns of the earlier program, clus_pt_0 and so on "
+        "(flat).",
     )
     flat_format: Literal["parquet", "pkl"] = Field(default="parquet", description="File format of the flat layout.")
     keep_branches: list[str] = Field(
-        default=[], description="Further branches to carry through: one number an event, or one a jet by its position."
+        default=[], description="Further branches to keep, with one number per event or one per jet."
     )
     schema_file: Path | None = Field(
         default=None,
-        description="YAML file with further features of jets and constituents, for the network to read; null takes "
-        "those of 2019.",
+        description="YAML file with further features of jets and constituents for the network to read; null: those of "
+        "2019 only.",
     )
     max_events: int | None = Field(
-        default=None, ge=1, description="How many events to read of each file; null reads all. [events]"
+        default=None, ge=1, description="Number of events to read from each file; null reads all. [events]"
     )
     chunk_events: int = Field(
         default=4000,
         ge=1,
-        description="How many events are in memory at a time; whole clusters of an RNTuple. [events]",
+        description="Number of events in memory at a time; of an RNTuple, complete clusters. [events]",
     )
-    overwrite: bool = Field(default=False, description="Convert again what is already done.")
+    overwrite: bool = Field(default=False, description="Convert files again that are already converted.")
     cache_path: Path | None = Field(
         default=None,
-        description="Folder that remote files are copied to before they are read; null streams them and stores "
-        "nothing.",
+        description="Folder for copies of remote files; null reads them without a copy.",
     )
 
     @field_validator("input_files", mode="before")
@@ -161,18 +161,18 @@ class DemoSettings(SchedulingSettings):
     """Settings of `cr_trainer demo`."""
 
     output_path: Path = Field(
-        default=Path("demo_ntuples"), description="Folder that the ntuples are written to; made where it is missing."
+        default=Path("demo_ntuples"), description="Folder for the ntuples; it is created if it does not exist."
     )
     jets: int = Field(
         default=20000,
         ge=1,
-        description="How many jets of each class (signal, QCD, BIB) convert will keep, exactly. [jets]",
+        description="Number of jets of each class (signal, QCD, BIB) that convert will keep, exactly. [jets]",
     )
     control_jets: int | None = Field(
         default=None,
         ge=1,
-        description="How many jets of control-region simulation, and of data, convert will keep; as many as jets if "
-        "null. [jets]",
+        description="Number of jets of control-region simulation, and of data, that convert will keep; null: as many "
+        "as jets. [jets]",
     )
     mismodelling: float = Field(
         default=1.0,
@@ -182,6 +182,6 @@ class DemoSettings(SchedulingSettings):
         "the measured one, 2 for twice that. [1]",
     )
     seed: int = Field(
-        default=1, ge=0, description="Seed of everything random; the same seed gives the same content. [1]"
+        default=1, ge=0, description="Seed of all random numbers; the same seed gives the same content. [1]"
     )
-    workers: int = Field(default=2, ge=1, description="How many processes the scheduler 'local' has. [processes]")
+    workers: int = Field(default=2, ge=1, description="Number of processes with scheduler 'local'. [processes]")

@@ -102,16 +102,15 @@ def settings_from(model: type[SettingsType], layers: Layers) -> SettingsType:
     """
     merged: dict[str, Any] = {}
     for source, content in layers:
-        merged |= _changed(model, content) if source == DEFAULTS else content
+        if source == DEFAULTS:
+            # Only changed defaults count as given.
+            plain = model.defaults()
+            content = {name: value for name, value in content.items() if name not in plain or value != plain[name]}
+        merged |= content
     try:
         return model.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(mistakes_of(model, error, layers)) from error
-
-
-def _changed(model: type[Settings], content: dict[str, Any]) -> dict[str, Any]:
-    defaults = model.defaults()
-    return {name: value for name, value in content.items() if name not in defaults or value != defaults[name]}
 
 
 def read_config(config: str | Path, largest: int = MAX_BYTES, model: type[Settings] | None = None) -> dict[str, Any]:

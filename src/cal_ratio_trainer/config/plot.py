@@ -14,7 +14,7 @@ class PlotInput(Settings):
 
     input_file: str = Field(min_length=1, description="Path or URL of a file of jets, or 'demo'.")
     legend_name: str | None = Field(
-        default=None, min_length=1, description="What it is called; the file's name where not given."
+        default=None, min_length=1, description="Name in legends; null: the name of the file."
     )
 
 
@@ -29,10 +29,10 @@ class PlotSettings(FigureSettings):
         "input_file and legend_name. Without any, main_training_file and cr_training_file are compared.",
     )
     main_training_file: str = Field(
-        default="demo", description="Main training file where no files are given; a path, URL or 'demo'."
+        default="demo", description="Main training file if no files are given: a path, URL or 'demo'."
     )
     cr_training_file: str = Field(
-        default="demo", description="Control-region training file where no files are given; a path, URL or 'demo'."
+        default="demo", description="Control-region training file if no files are given: a path, URL or 'demo'."
     )
     common_plots: list[str | list[str]] = Field(
         default=[
@@ -50,12 +50,12 @@ class PlotSettings(FigureSettings):
             "track_phi_1",
             "track_eta_1",
         ],
-        description="What is compared: scalar columns, constituents' features in one slot (clus_pt_0) or of all "
-        "constituents (clus_pt), numbers of constituents (n_clusters). In a config file an entry may be a list of "
-        "alternative names, of which a file gives the first that it has.",
+        description="Variables to compare: scalar columns, a feature of the constituents in one slot (clus_pt_0) or of "
+        "all constituents (clus_pt), numbers of constituents (n_clusters). In a config file an entry can be a list of "
+        "alternative names, of which the first that a file has is taken.",
     )
     plot_every_column: bool = Field(
-        default=False, description="Draw every column of the files too, in the table of columns."
+        default=False, description="Also draw every column of the files, in the table of columns."
     )
     data_labels_main: dict[int, str] = Field(
         default={0: "Multijet MC", 1: "Signal MC", 2: "BIB data"},
@@ -65,27 +65,28 @@ class PlotSettings(FigureSettings):
         default={0: "Multijet MC", 2: "Multijet data"},
         description="Names of the labels in control-region files, by number.",
     )
-    weight_column: str = Field(default="mcEventWeight", description="Which column holds the weights of the jets.")
+    weight_column: str = Field(default="mcEventWeight", description="Column with the weights of the jets.")
     bins: int = Field(
-        default=40, ge=2, le=500, description="At most so many bins in a figure; small samples get fewer. [bins]"
+        default=40, ge=2, le=500, description="Largest number of bins in a figure; small samples have fewer. [bins]"
     )
     central_share: float = Field(
         default=0.99,
         gt=0,
         le=1,
-        description="Share of each class that an axis covers, far outliers apart; the rest is told. [fraction]",
+        description="Share of each class that an axis covers, without far outliers; the legend has the share outside. "
+        "[fraction]",
     )
     output_report: Path = Field(
         default=Path("reports/report.md"),
-        description="Markdown file to write; the HTML page and the figures stand beside it.",
+        description="Markdown file to write, with the HTML page and the figures beside it.",
     )
     cache_path: Path | None = Field(
-        default=None, description="Folder for copies of remote inputs; the user's cache folder if null."
+        default=None, description="Folder for copies of remote inputs; null: the user's cache folder."
     )
     run: str | None = Field(
         default=None,
-        description="Redraw every plot of the training NAME/RUN in its folder from its saved histograms, "
-        "without the data, instead of comparing files.",
+        description="Redraw every plot of the training NAME/RUN in its folder, from its stored histograms and without "
+        "its data, instead of comparing files.",
     )
     output_path: RunsFolder = Path("training_results")
 

@@ -90,7 +90,7 @@ def demo_profile() -> dict[str, Any]:
 
 
 def default_words() -> dict[str, str]:
-    """Returns the defaults that depend on the profile or on the demo in words, by setting."""
+    """Returns texts for --help of the defaults that depend on the profile or on the demo, by setting."""
     defaults, best, manual = TrainSettings.defaults(), read_profile("best"), read_profile("manual")
     words = {name: f"{best[name]}; profile manual: {manual[name]}" for name in best}
     words |= {name: f"{defaults[name]}; demo: {value}" for name, value in demo_profile().items()}

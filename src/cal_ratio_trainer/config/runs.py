@@ -24,22 +24,24 @@ class RunsSettings(Settings):
     sort: str = Field(
         default="started",
         min_length=1,
-        description="Column to sort by, rising; with a minus before it falling, e.g. -test_auc.",
+        description="Column to sort by, smallest first; with a minus before it largest first, e.g. -test_auc.",
     )
-    status: list[Status] = Field(default=[], description="Only runs of these states; all if none is given.")
-    tag: list[str] = Field(default=[], description="Only runs with one of these tags; all if none is given.")
+    status: list[Status] = Field(
+        default=[], description="Show only runs with one of these states; all if none is given."
+    )
+    tag: list[str] = Field(default=[], description="Show only runs with one of these tags; all if none is given.")
     rule: Rule = Field(
         default="auc-near-lowest-ks",
-        description="Rule by which the best epoch of a run is chosen, on its validation part.",
+        description="Rule that chooses the best epoch of a run, on its validation part.",
     )
     folds: bool = Field(
-        default=False, description="List the networks of fold sets and ensembles too, a line each below their set."
+        default=False, description="Also list the networks of fold sets and ensembles, one line each below their set."
     )
     csv: str | None = Field(
-        default=None, description="Write the whole table as CSV to this file, or to standard output for -."
+        default=None, description="Write the complete table as CSV to this file, or with - to standard output."
     )
     html: Path | None = Field(
-        default=None, description="Write the whole table as a page with links to the pages of the runs to this file."
+        default=None, description="Write the complete table to this file as a page with links to the pages of the runs."
     )
 
 
@@ -52,9 +54,9 @@ class WatchSettings(Settings):
     output_path: RunsFolder = Path("training_results")
     serve: bool = Field(
         default=False,
-        description="Serve the page at an address of this machine until Ctrl-C, which no other machine reaches.",
+        description="Serve the page until Ctrl-C, at an address that only this machine can reach.",
     )
-    port: int = Field(default=0, ge=0, le=65535, description="Port of this address; 0 takes a free one. [1]")
+    port: int = Field(default=0, ge=0, le=65535, description="Port of this address; 0 takes any free one. [1]")
 
 
 class AnalyzeSettings(FigureSettings):
@@ -69,30 +71,31 @@ class AnalyzeSettings(FigureSettings):
     )
     main_training_file: str | None = Field(
         default=None,
-        description="Signal, QCD and BIB jets to judge runs by that left no test jets, e.g. imported ones: a path, URL "
-        "or 'demo'; null leaves these runs without such figures.",
+        description="Signal, QCD and BIB jets on which to evaluate runs without test jets, e.g. imported ones: a path, "
+        "URL or 'demo'; null leaves these runs without such figures.",
     )
     cr_training_file: str | None = Field(
-        default=None, description="Control-region jets for the same runs, likewise; both files or none."
+        default=None, description="Control-region jets for the same runs; give both files or none."
     )
     output_report: Path = Field(
         default=Path("reports/analyze.md"),
-        description="Markdown file to write; the HTML page and the figures stand beside it.",
+        description="Markdown file to write, with the HTML page and the figures beside it.",
     )
     output_path: RunsFolder = Path("training_results")
     rule: Rule = Field(
         default="auc-near-lowest-ks",
-        description="Rule by which an epoch is recommended; all look at the validation part.",
+        description="Rule that recommends an epoch; all rules use the validation part.",
     )
     best_of_each: int = Field(
         default=2,
         ge=1,
-        description="How many epochs of a run are shortlisted by each criterion, the best first. [epochs]",
+        description="Number of epochs of each run that each criterion puts on the shortlist, the best first. [epochs]",
     )
     plotted_epochs: int = Field(
         default=12,
         ge=1,
-        description="Score plots are shown of all shortlisted epochs up to so many, then of fewer a run. [epochs]",
+        description="Largest number of shortlisted epochs whose score plots are all shown; if there are more, each run "
+        "shows fewer. [epochs]",
     )
     sculpting: bool = Field(
         default=False,
@@ -103,21 +106,23 @@ class AnalyzeSettings(FigureSettings):
         default=200,
         ge=0,
         le=10_000,
-        description="Samples drawn anew for the errors of AUC and K-S; 0 for none. [samples]",
+        description="Number of bootstrap samples for the errors of AUC and K-S; 0: no errors. [samples]",
     )
-    seed: int = Field(default=1, ge=0, lt=2**63, description="Seed of these samples and of permutations. [1]")
+    seed: int = Field(
+        default=1, ge=0, lt=2**63, description="Seed of the bootstrap samples and of the permutations. [1]"
+    )
     importance: int = Field(
         default=0,
         ge=0,
         le=1000,
-        description="Permutations of each input for the importance of inputs, of the recommended epoch; 0 leaves it "
-        "out, 5 are enough. [permutations]",
+        description="Number of permutations of each input for its importance to the recommended epoch; 0: no "
+        "importance; 5 are enough. [permutations]",
     )
     importance_jets: int = Field(
-        default=20_000, ge=1, description="Number of test jets that inputs are permuted among, at most. [jets]"
+        default=20_000, ge=1, description="Largest number of test jets for the importance of inputs. [jets]"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where to score; auto takes a GPU where there is one."
+        default="auto", description="Device of the networks; auto takes a GPU if there is one."
     )
 
     @model_validator(mode="after")
@@ -151,28 +156,29 @@ class ConvertTrainingSettings(Settings):
     )
     output_json: Path = Field(
         default=Path("model.json"),
-        description="File to write. Its ending says the format where that is not given: .json, .onnx, .keras or "
-        ".safetensors; otherwise it gives way to that of the format.",
+        description="File to write. Without --format its suffix chooses the format: .json, .onnx, .keras or "
+        ".safetensors; otherwise the suffix of the format replaces it.",
     )
     format: str = Field(
         default="fdeep",
         examples=["fdeep", "fdeep-keras3", "keras", "onnx", "safetensors", "all"],
-        description="What is written: fdeep or fdeep-keras3 for frugally-deep 0.15 (DiVertAnalysis) or 0.20 and later, "
+        description="Format to write: fdeep or fdeep-keras3 for frugally-deep 0.15 (DiVertAnalysis) or 0.20 and later, "
         "keras for Keras 3, onnx, all of these, or safetensors, the program's own.",
     )
     opset: int = Field(
-        default=11, ge=11, description="Version of ONNX' operators; runtimes read theirs and older ones. [1]"
+        default=11, ge=11, description="Version of the ONNX operators; a runtime reads its own and older versions. [1]"
     )
     with_preprocessing: bool = Field(
         default=False,
-        description="The ONNX file takes jets as converted (GeV, MeV, mm) and does the scaling of build itself.",
+        description="Write an ONNX file that takes jets as converted (GeV, MeV, mm) and does the scaling of build "
+        "itself.",
     )
     folds: bool = Field(
         default=False,
-        description="Write every network of a fold set, NAME/RUN, with the rule that says which jet gets which; or "
-        "every member of an ensemble.",
+        description="Write every network of a fold set, NAME/RUN, with the rule that assigns events to them; or every "
+        "member of an ensemble.",
     )
-    rule: Rule = Field(default="auc-near-lowest-ks", description="By which rule the epoch 'best' is chosen.")
+    rule: Rule = Field(default="auc-near-lowest-ks", description="Rule that chooses the epoch 'best'.")
     output_path: RunsFolder = Path("training_results")
 
     @field_validator("training", mode="before")
@@ -208,7 +214,7 @@ class ImportSettings(Settings):
         description="Run folder of the earlier program, or one file: Keras (zip or HDF5) or frugally-deep JSON."
     )
     model_name: str | None = Field(
-        default=None, description="Name of the model that the run becomes one of; null takes it from the path."
+        default=None, description="Name of the model to which the run is added; null takes it from the path."
     )
     output_path: RunsFolder = Path("training_results")
 
@@ -223,7 +229,7 @@ class ModelDumpSettings(Settings):
 
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
-    training: str = Field(description="NAME/RUN, NAME/RUN/EPOCH, or a .keras or .safetensors file of ours.")
+    training: str = Field(description="NAME/RUN, NAME/RUN/EPOCH, or a .keras or .safetensors file of this program.")
     output_path: RunsFolder = Path("training_results")
 
 
@@ -233,9 +239,9 @@ class DoctorSettings(Settings):
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Device whose engines are tried: auto, cpu or cuda."
+        default="auto", description="Device whose engines are checked: auto, cpu or cuda."
     )
     output_path: RunsFolder = Path("training_results")
     cache_path: Path | None = Field(
-        default=None, description="Folder that remote files are copied to; the user's cache folder if none."
+        default=None, description="Folder for copies of remote files; null: the user's cache folder."
     )

@@ -15,44 +15,45 @@ class ReadingSettings(FigureSettings):
     aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     output_path: RunsFolder = Path("training_results")
-    rule: Rule = Field(default="auc-near-lowest-ks", description="By which rule the epoch 'best' is chosen.")
+    rule: Rule = Field(default="auc-near-lowest-ks", description="Rule that chooses the epoch 'best'.")
     data_type: DataType | None = Field(
         default=None,
-        description="What ntuples hold; null keeps every jet in range, without a label. Other files say it themselves.",
+        description="Type of the jets in ntuples; null keeps every jet in range, without a label. Other files contain "
+        "their type.",
     )
     kind: Literal["main", "control"] | None = Field(
         default=None,
-        description="Whether label 2 is beam-induced background (main) or data (control), for files that do not say "
-        "so.",
+        description="Meaning of label 2 in files that do not state it: beam-induced background (main) or data "
+        "(control).",
     )
     llp_mH: float | None = Field(
         default=None,
         gt=0,
-        description="Mediator mass: of signal ntuples, and the one that a parametrised network assumes. [GeV]",
+        description="Mass of the mediator, for signal ntuples and for networks with mass inputs. [GeV]",
     )
     llp_mS: float | None = Field(
         default=None,
         gt=0,
-        description="Long-lived particle's mass: of signal ntuples, and the one that a parametrised network assumes. "
-        "[GeV]",
+        description="Mass of the long-lived particle, for signal ntuples and for networks with mass inputs. [GeV]",
     )
-    min_jet_pt: float = Field(default=40.0, ge=0, description="Of ntuples: smallest jet pt that is kept. [GeV]")
+    min_jet_pt: float = Field(default=40.0, ge=0, description="Smallest jet pt that is kept, in ntuples. [GeV]")
     max_jet_pt: float = Field(
-        default=500.0, gt=0, description="Of ntuples: jets of this pt and above are dropped. [GeV]"
+        default=500.0, gt=0, description="Jets of this pt and above are dropped, in ntuples. [GeV]"
     )
     max_hlt_delta_r: float | None = Field(
         default=None,
         gt=0,
-        description="Of BIB ntuples: largest distance (Delta R) from trigger jet to jet; null takes any. [1]",
+        description="Largest distance (Delta R) from a tagged trigger jet to its jet, in BIB ntuples; null: no limit. "
+        "[1]",
     )
     chunk_events: int = Field(
-        default=4000, ge=1, description="Of ntuples: how many events are in memory at a time. [events]"
+        default=4000, ge=1, description="Number of events in memory at a time, of ntuples. [events]"
     )
     keep_columns: list[str] = Field(
-        default=[], description="Further columns (branches, of ntuples) to carry into the result."
+        default=[], description="Further columns (of ntuples: branches) to keep in the result."
     )
     cache_path: Path | None = Field(
-        default=None, description="Folder for copies of remote files; null takes the user's cache folder."
+        default=None, description="Folder for copies of remote files; null: the user's cache folder."
     )
     blind_above: float | None = Field(
         default=None,
@@ -62,7 +63,7 @@ class ReadingSettings(FigureSettings):
         "control region (--kind control, or a control file); null hides nothing. [1]",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where the network runs; auto takes a GPU if there is one."
+        default="auto", description="Device of the network; auto takes a GPU if there is one."
     )
     threads: int | None = Field(default=None, ge=1, description="CPU threads; null takes all cores. [threads]")
 
@@ -79,15 +80,16 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
     input_files: list[str] = Field(default=[], description="Files of jets or ntuples: paths, patterns or URLs.")
     training: str | None = Field(
         default=None,
-        description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras or .safetensors file; in "
-        "place of the last word.",
+        description="The network, instead of the last word: NAME/RUN/EPOCH (best and last are epochs too) or a .keras "
+        "or .safetensors file.",
     )
     output_report: Path = Field(
         default=Path("score_report/report.md"),
-        description="Markdown file to write; the HTML page, the figures and the scores stand beside it.",
+        description="Markdown file to write, with the HTML page, the figures and the scores beside it.",
     )
     cuts: list[float] = Field(
-        default=[0.5, 0.8, 0.9, 0.99], description="Cuts on the signal output whose shares the report tells. [1]"
+        default=[0.5, 0.8, 0.9, 0.99],
+        description="Cuts on the signal output; the report shows the share of jets above each. [1]",
     )
 
     @classmethod
@@ -115,32 +117,32 @@ class CompareSettings(ReadingSettings):
 
     first: str | None = Field(
         default=None,
-        description="The first network: NAME/RUN/EPOCH or a .keras or .safetensors file; in place of word one.",
+        description="The first network, instead of the first word: NAME/RUN/EPOCH or a .keras or .safetensors file.",
     )
     second: str | None = Field(
         default=None,
-        description="The second network; null where scores in the files are compared with, or it is word two.",
+        description="The second network, instead of the second word; null if it is that word, or with --column.",
     )
     input_files: list[str] = Field(
-        default=[], description="Files of jets or ntuples; without any the test samples of the first network's run."
+        default=[], description="Files of jets or ntuples; without any, the test samples of the first network's run."
     )
     column: str | None = Field(
         default=None,
-        description="Scores in the files to compare with, in place of a second network: their columns' name with {} "
-        "where qcd, sig and bib stand, e.g. jet_nn_calRatio_main_{}_lowMass_v3Adv.",
+        description="Scores in the files, instead of a second network: the name of their columns with {} in place of "
+        "qcd, sig and bib, e.g. jet_nn_calRatio_main_{}_lowMass_v3Adv.",
     )
     output_report: Path = Field(
         default=Path("compare_report/report.md"),
-        description="Markdown file to write; the HTML page, the figures and the scores of both stand beside it.",
+        description="Markdown file to write, with the HTML page, the figures and the scores of both beside it.",
     )
     all_jets: bool = Field(
-        default=False, description="Take jets too that one of the networks was trained on or chosen by."
+        default=False, description="Also use jets that one of the networks was trained on or chosen by."
     )
     replicas: int = Field(
-        default=200, ge=2, description="How many samples are drawn anew for the errors of differences. [samples]"
+        default=200, ge=2, description="Number of bootstrap samples for the errors of differences. [samples]"
     )
-    seed: int = Field(default=1, ge=0, description="Seed of these draws. [1]")
-    disagreements: int = Field(default=20, ge=0, description="How many of the jets that differ most are listed. [jets]")
+    seed: int = Field(default=1, ge=0, description="Seed of the bootstrap samples. [1]")
+    disagreements: int = Field(default=20, ge=0, description="Number of jets listed, of those that differ most. [jets]")
     sculpting: bool = Field(
         default=False,
         description="Show efficiency and mistag of both at signal efficiencies of 90 and 80 % against pt, mass and "
@@ -148,7 +150,8 @@ class CompareSettings(ReadingSettings):
     )
     explain: bool = Field(
         default=True,
-        description="Where a network and scores in the files differ, try which change of the inputs makes them agree.",
+        description="If a network and scores in the files differ, look for the change of the inputs that makes them "
+        "agree.",
     )
 
     @model_validator(mode="after")

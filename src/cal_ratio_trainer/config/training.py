@@ -26,14 +26,13 @@ ADVERSARY = "adversary"
 NO_AGREEMENT = "none"
 
 DEFAULT_STRENGTHS = {ADVERSARY: 10.0, "distance": 2.7, "reversal": 3.0}
-"""Of methods whose strength is not 1 by default."""
-
+"""Default strength of each method; 1 for all others."""
 
 MAX_LAYERS, MAX_UNITS = 1024, 1 << 16
 """Limits on the layers of one kind of a network, and on the units of a layer; in its files too."""
 
 MLFLOW_ADDRESS = r"(https?|file|sqlite|postgresql|mysql|mssql|databricks)(\+\w+)?:|databricks$"
-"""Beginning of what is an address for MLflow, and no folder."""
+"""Beginning of an address for MLflow; any other text is a folder."""
 
 MainPart = Literal["validation", "test"]
 """Part of the main jets that the score plots of every epoch show."""
@@ -66,109 +65,106 @@ class TrainSettings(FigureSettings):
 
     profile: Literal["manual", "best"] = Field(
         default="manual",
-        description="Recipe that the other settings begin from: 'manual' is the earlier program's, 'best' is what gave "
-        "the best networks in measurements.",
+        description="Defaults of the other settings: 'manual' is the recipe of the earlier program, 'best' the one "
+        "that gave the best networks in measurements.",
     )
-    model_name: str = Field(
-        default="default", description="Name of the model; its runs stand in a folder of this name."
-    )
+    model_name: str = Field(default="default", description="Name of the model, and of the folder of its runs.")
     main_training_file: str = Field(
         default="demo", description="Signal, QCD and BIB jets: a path, file:// or any other fsspec URL, or 'demo'."
     )
     cr_training_file: ControlRegions = Field(
         default="demo",
         description="Control-region multijets, MC and data: a path, file:// or any other fsspec URL, or 'demo'. "
-        "Several regions: NAME=FILE, once for each. "
-        "Null trains without them, which agreement 'none' can; so it is where only main_training_file is given.",
+        "Several regions: NAME=FILE, once for each. Null trains without a control region, which needs agreement "
+        "'none'; it is then the default if main_training_file is given.",
         json_schema_extra={"repeated": "[NAME=]FILE"},
     )
     cr_shares: dict[str, float] | None = Field(
         default=None,
         description="Share of each of several control regions in the loss of the agreement: NAME=NUMBER, once for "
-        "each; null: equal. [1]",
+        "each; null: equal shares. [1]",
         json_schema_extra={"repeated": "NAME=NUMBER"},
     )
     cr_judge_file: ControlRegions = Field(
         default=None,
-        description="Further control regions, as cr_training_file has them: never trained on, K-S and C2ST are "
-        "computed in them.",
+        description="Further control regions, given like cr_training_file: K-S and C2ST are computed in them, but "
+        "nothing is trained on them.",
         json_schema_extra={"repeated": "[NAME=]FILE"},
     )
     output_path: RunsFolder = Path("training_results")
     tag: str | None = Field(
-        default=None, description="A word to find the run by; it stands in run.json and in the table of runs."
+        default=None, description="A word to find the run by, in run.json and in the table of runs."
     )
-    note: str | None = Field(default=None, description="A sentence on what the run is for; it stands beside the tag.")
+    note: str | None = Field(default=None, description="A sentence on the purpose of the run, shown beside the tag.")
     cache_path: Path | None = Field(
         default=None,
-        description="Folder for copies of remote files and for the demo data; null takes the user's cache folder.",
+        description="Folder for copies of remote files and for the demo data; null: the user's cache folder.",
     )
     seed: int = Field(
         default=1,
         ge=0,
         lt=2**63,
-        description="Seed of everything random: split, sampling, weights, dropout, order. [1]",
+        description="Seed of all random numbers: split, sampling, weights, dropout, order. [1]",
     )
 
     start_from: str | None = Field(
         default=None,
-        description="Network whose weights to start from, with fresh optimisers: NAME/RUN, NAME/RUN/EPOCH, or a .keras "
-        "or .safetensors file; null draws them. With folds, a fold set; with seeds, an ensemble or one network for "
-        "all members.",
+        description="Network whose weights the training starts from, with fresh optimisers: NAME/RUN, NAME/RUN/EPOCH, "
+        "or a .keras or .safetensors file; null: random weights. With folds, a fold set; with seeds, an ensemble, or "
+        "one network for all members.",
     )
 
     epochs: int = Field(
-        default=100, ge=1, description="How many epochs to train, or to add to a finished run. [epochs]"
+        default=100, ge=1, description="Number of epochs to train, or to add to a finished run. [epochs]"
     )
     early_stopping: int | None = Field(
         default=None,
         ge=1,
-        description="End the training when for so many epochs none has come onto the Pareto front of AUC and K-S; null "
-        "trains all epochs. [epochs]",
+        description="End the training when none of the last N epochs has come onto the Pareto front of AUC and K-S; "
+        "null trains all epochs. [epochs]",
     )
-    num_splits: int | None = Field(
-        default=50, ge=1, description="How many mini-batches an epoch is cut into. [mini-batches]"
-    )
+    num_splits: int | None = Field(default=50, ge=1, description="Number of mini-batches per epoch. [mini-batches]")
     accumulate: int = Field(
         default=1,
         ge=1,
-        description="In how many pieces a mini-batch goes through the network, gradients added up: less memory, the "
-        "same training but for dropout masks. [pieces]",
+        description="Number of pieces in which a mini-batch goes through the network, with gradients summed: less "
+        "memory, and the same training except for dropout masks. [pieces]",
     )
     batch_size: int | None = Field(
-        default=None, ge=1, description="Main jets in a mini-batch, in place of num_splits. [jets]"
+        default=None, ge=1, description="Main jets per mini-batch, instead of num_splits. [jets]"
     )
     learning_rate: float = Field(default=0.0008, gt=0, description="Highest learning rate of the network. [1]")
     adversary_learning_rate: float | None = Field(
-        default=None, gt=0, description="Learning rate of the adversary, constant; null takes learning_rate. [1]"
+        default=None, gt=0, description="Constant learning rate of the adversary; null takes learning_rate. [1]"
     )
     schedule: Schedule = Field(
         default="constant",
-        description="Learning rate of the network by step: constant; warmup_cosine rises in the first 3 % of all steps "
-        "and falls to 0; one_cycle rises in the first 30 %.",
+        description="Learning rate of the network by step: constant; warmup_cosine, which rises in the first 3 % of "
+        "all steps and then falls to 0; one_cycle, which rises in the first 30 % and then falls to nearly 0.",
     )
     optimizer: Literal["nadam", "adamw"] = Field(
         default="nadam", description="Optimiser of the network; the adversary's is Nadam."
     )
     weight_decay: float = Field(
-        default=0.01, ge=0, description="Decay of the kernels by AdamW, in units of the learning rate. [1]"
+        default=0.01, ge=0, description="Weight decay of AdamW on kernels, in units of the learning rate. [1]"
     )
     clip_gradient: float | None = Field(
         default=None,
         gt=0,
-        description="Largest norm of the network's gradient in a step; null sets no limit. [1]",
+        description="Largest norm of the network's gradient in a step; larger gradients are scaled down; null sets no "
+        "limit. [1]",
     )
     standardize_inputs: bool = Field(
         default=False,
-        description="Train on inputs of the constituents less their mean, divided by their spread; the first layers of "
-        "a network that is kept take this in, so that it reads the inputs as they are.",
+        description="Train on standardised inputs of the constituents: minus their mean, divided by their standard "
+        "deviation. The networks that are kept contain this change and read the inputs as they are.",
     )
     average_weights: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="Decay by step of an exponential average of the network's weights, e.g. 0.999; the average is what "
-        "is validated, kept and exported. Null takes the weights themselves. [1]",
+        description="Decay per step of an exponential average of the network's weights, e.g. 0.999. The average is "
+        "validated, kept and exported; null takes the weights themselves. [1]",
     )
     agreement: str = Field(
         default="adversary",
@@ -178,15 +174,15 @@ class TrainSettings(FigureSettings):
     agreement_strength: float | None = Field(
         default=None,
         gt=0,
-        description="Factor on the method's loss; null takes 10 for 'adversary', 2.7 for 'distance', 3 for 'reversal', "
-        "1 for others. [1]",
+        description="Factor on the method's loss; null: 10 for 'adversary', 2.7 for 'distance', 3 for 'reversal', 1 "
+        "for others. [1]",
     )
     distance_rise: float = Field(
         default=0.3,
         ge=0,
         le=1,
-        description="Share of the planned steps over which the strength of the distance rises from 0; 0 has all of it "
-        "from the first step. [fraction]",
+        description="Share of the planned steps over which the strength of the distance rises linearly from 0; 0: full "
+        "strength from the first step. [fraction]",
     )
     adversary_weight: float | None = Field(
         default=None,
@@ -196,15 +192,15 @@ class TrainSettings(FigureSettings):
     )
     adversary_input: Literal["log_odds", "probabilities"] = Field(
         default="log_odds",
-        description="What the adversary reads of the network's outputs: log-odds, or probabilities as in the earlier "
-        "program.",
+        description="Inputs of the adversary: log-odds of the network's outputs, or their probabilities as in the "
+        "earlier program.",
     )
     adversary_momentum: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="Share of the running averages, by which the adversary normalises in the network's update, that "
-        "each of its own updates keeps; 0 takes those of its last update, 0.99 was the earlier program's. [fraction]",
+        description="Momentum of the running averages by which the adversary normalises in the network's update; 0 "
+        "takes the averages of its last update, 0.99 is that of the earlier program. [fraction]",
     )
     regularization: float = Field(
         default=1e-11, ge=0, description="Strength of the L1 and of the L2 penalty on kernels. [1]"
@@ -222,20 +218,20 @@ class TrainSettings(FigureSettings):
         default=0.0,
         ge=0,
         description="Weight in the loss of auxiliary heads, which classify jets by the clusters, tracks or muon "
-        "segments alone during the training; 0 trains without them. [1]",
+        "segments alone, during the training only; 0: no such heads. [1]",
     )
     encoder_options: list[str] = Field(
         default=[],
         description="Options of the encoder, e.g. width=64,heads=8 for a transformer (its width, layers and heads).",
     )
     cluster_filters: list[int] = Field(
-        default=[64, 32, 32, 16], min_length=1, description="Widths of the layers on each cluster. [units]"
+        default=[64, 32, 32, 16], min_length=1, description="Widths of the dense layers on each cluster. [units]"
     )
     track_filters: list[int] = Field(
-        default=[64, 32, 32, 16], min_length=1, description="Widths of the layers on each track. [units]"
+        default=[64, 32, 32, 16], min_length=1, description="Widths of the dense layers on each track. [units]"
     )
     muon_segment_filters: list[int] = Field(
-        default=[32, 16, 8], min_length=1, description="Widths of the layers on each muon segment. [units]"
+        default=[32, 16, 8], min_length=1, description="Widths of the dense layers on each muon segment. [units]"
     )
     cluster_lstm_nodes: int = Field(
         default=10, ge=1, le=MAX_UNITS, description="Width of the LSTM over clusters. [units]"
@@ -245,7 +241,10 @@ class TrainSettings(FigureSettings):
         default=5, ge=1, le=MAX_UNITS, description="Width of the LSTM over muon segments. [units]"
     )
     lstm_layers: int = Field(
-        default=1, ge=1, le=MAX_LAYERS, description="LSTM layers on top of each other, for each constituent. [layers]"
+        default=1,
+        ge=1,
+        le=MAX_LAYERS,
+        description="Number of LSTM layers, one above the other, for each kind of constituent. [layers]",
     )
     hidden_layer_fraction: float = Field(
         default=1.0,
@@ -265,28 +264,29 @@ class TrainSettings(FigureSettings):
         default=0.9,
         gt=0,
         lt=1,
-        description="Share of the events trained on; the rest is half validation, half test. [fraction]",
+        description="Share of the events to train on; the rest is half validation, half test. [fraction]",
     )
     split: Literal["event", "row"] = Field(
         default="event",
-        description="Split by event, so that no event stands in two parts, or by row as the earlier program did.",
+        description="Split by event, so that all jets of an event are in one part, or by row as the earlier program "
+        "did.",
     )
     folds: int | None = Field(
         default=None,
         ge=2,
         le=100,
-        description="Train so many networks; network i never reads events whose eventNumber % folds is i, and is used "
-        "on exactly these. Null trains one network on all events. [networks]",
+        description="Number of networks of a fold set: network i never reads events whose eventNumber % folds is i, "
+        "and is used on exactly these. Null trains one network on all events. [networks]",
     )
     fold: int | None = Field(
-        default=None, ge=0, description="Train only the network that leaves this fold out; null trains all of them. [1]"
+        default=None, ge=0, description="Train only the network of this fold; null trains all of them. [1]"
     )
     seeds: int | None = Field(
         default=None,
         ge=2,
         le=100,
-        description="Train so many networks on the same split as an ensemble: member i has the seed of the run + i for "
-        "its weights, order of jets and dropout. Null trains one network. [networks]",
+        description="Number of networks of an ensemble, trained on the same split: member i has the seed of the run + "
+        "i for its weights, order of jets and dropout. Null trains one network. [networks]",
     )
     member: int | None = Field(
         default=None, ge=0, description="Train only this member of the ensemble; null trains all of them. [1]"
@@ -307,9 +307,10 @@ class TrainSettings(FigureSettings):
 
     loss_weights: Literal["file", "balanced", "none"] = Field(
         default="file",
-        description="Weights in the main loss: the file's, the file's with every class summing to the same, or all 1.",
+        description="Weights in the main loss: those of the file, those of the file with the same sum for every class, "
+        "or all 1.",
     )
-    weight_column: str = Field(default="mcEventWeight", description="Which column holds the weights of the jets.")
+    weight_column: str = Field(default="mcEventWeight", description="Column with the weights of the jets.")
     bad_weights: Literal["error", "drop", "abs", "keep"] = Field(
         default="error",
         description="Negative or non-finite weights: refuse the file, drop the jets, take absolute values (and drop "
@@ -317,21 +318,22 @@ class TrainSettings(FigureSettings):
     )
     missing_t0: float | None = Field(
         default=None,
-        description="What the network reads where a muon segment's time was not measured (99999); null leaves it. [ns]",
+        description="Input value for muon segments whose time was not measured (99999); null leaves it as it is. [ns]",
     )
 
     keep_weights: Literal["rule", "all"] = Field(
         default="rule",
-        description="Keep the weights of epochs that pass the K-S rule, of the best and of the newest, or of all.",
+        description="Keep the weights of epochs that pass the K-S rule, of the best and of the newest ones, or of all "
+        "epochs.",
     )
     ks_limit: float = Field(
-        default=0.3, gt=0, description="An epoch passes the rule when its BIB K-S sum is below this. [1]"
+        default=0.3, gt=0, description="An epoch passes the K-S rule if its BIB K-S sum is below this. [1]"
     )
     c2st_every: int = Field(
         default=5,
         ge=0,
-        description="After every so many epochs and the last one a classifier is trained to tell control data from MC "
-        "(C2ST), on the validation part, and on the test part at the end; 0 never does. [epochs]",
+        description="Number of epochs from one C2ST to the next: a classifier is trained to tell control data from MC, "
+        "on the validation part, also after the last epoch; at the end on the test part. 0: never. [epochs]",
     )
     pt_ranges: list[float] = Field(
         default=[0.25, 0.5],
@@ -342,52 +344,53 @@ class TrainSettings(FigureSettings):
     threads: int | None = Field(
         default=None,
         ge=1,
-        description="CPU threads of a process; null takes all cores, or its part where several share them. [threads]",
+        description="CPU threads of a process; null: all cores, or its share if several processes use them. [threads]",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where to train; auto takes a GPU where there is one."
+        default="auto", description="Device of the training; auto takes a GPU if there is one."
     )
     data_place: Literal["auto", "device", "host", "disk"] = Field(
         default="auto",
-        description="Where the jets' constituents lie during the training: on the device, in the host's memory, or on "
+        description="Place of the jets' constituents during the training: on the device, in the host's memory, or on "
         "disk, in unnamed files under cache_path; auto takes the first that has room.",
     )
     engine: Literal["auto", "reference", "torch", "numba", "triton"] = Field(
         default="auto",
-        description="What computes the network's own loops; auto takes the fastest for the device: numba or triton.",
+        description="Code that computes the network; auto takes the fastest for the device: numba or triton.",
     )
     matmul_precision: Literal["ieee", "tf32"] = Field(
         default="ieee",
-        description="How matrix products round on a GPU: as single precision does, or faster, with 10 bits of "
-        "mantissa.",
+        description="Rounding of matrix products on a GPU: that of single precision (ieee), or 10 bits of mantissa, "
+        "which is faster (tf32).",
     )
     cuda_graph: bool = Field(
         default=True,
-        description="On a GPU with Triton record a step once and replay it; else its kernels are started one by one.",
+        description="On a GPU with Triton, record a step once and replay it; otherwise its kernels are started one by "
+        "one.",
     )
     epoch_plots: bool = Field(
-        default=True, description="Draw the 18 score plots of every epoch; without, they can be drawn later."
+        default=True,
+        description="Draw the 18 score plots of every epoch; without them, plot --run can draw them later.",
     )
     epoch_plots_of: MainPart = Field(
         default="validation",
-        description="Part of the main jets that the score plots of every epoch show: validation, or the manual's test "
-        "part, by which no epoch may be chosen.",
+        description="Part of the main jets in the score plots of every epoch: validation, or the manual's test part, "
+        "by which no epoch may be chosen.",
     )
     plot_processes: int | None = Field(
         default=None,
         ge=0,
-        description="How many processes may draw plots beside the training; null takes half of the cores, 0 draws them "
-        "in between. [processes]",
+        description="Largest number of processes that draw plots during the training; null: half of the cores; 0: the "
+        "training draws them itself. [processes]",
     )
     tensorboard: bool = Field(
         default=True,
-        description="Write history, figures and settings for TensorBoard too, where it is installed (the extra "
-        "'tensorboard').",
+        description="Write history, figures and settings for TensorBoard, if it is installed (extra 'tensorboard').",
     )
     mlflow: str | None = Field(
         default=None,
-        description="Folder, or address of a tracking server or database, where the run is written for MLflow too (the "
-        "extra 'mlflow'); null: nowhere.",
+        description="Folder, or address of a tracking server or database, for a copy of the run in MLflow (extra "
+        "'mlflow'); null: none.",
     )
 
     @model_validator(mode="before")

@@ -19,26 +19,15 @@ USUAL_TRIALS = 20
 """Number of trials of a study where neither trials nor hours are given."""
 
 _NOT_SEARCHED = {
-    *(
-        "model_name",
-        "main_training_file",
-        "cr_training_file",
-        "cr_shares",
-        "cr_judge_file",
-        "output_path",
-        "tag",
-        "note",
-        "cache_path",
-        "seed",
-    ),
+    *("model_name", "main_training_file", "cr_training_file", "cr_shares", "cr_judge_file", "output_path", "tag"),
+    *("note", "cache_path", "seed"),
     *("start_from", "profile", "sample_fraction", "train_fraction", "split", "folds", "fold", "include_low_mass"),
     *("include_high_mass", "low_masses", "high_masses", "weight_column", "bad_weights", "pt_ranges", "c2st_every"),
     *("mH_parametrization", "mS_parametrization", "keep_weights", "ks_limit", "threads", "device", "data_place"),
-    *("seeds", "member", "epoch_plots", "epoch_plots_of", "plot_processes"),
-    *("tensorboard", "mlflow"),
+    *("seeds", "member", "epoch_plots", "epoch_plots_of", "plot_processes", "tensorboard", "mlflow"),
     *FigureSettings.model_fields,
 }
-"""Settings that decide which jets a trial reads and is judged on, or its place, and not how its network learns."""
+"""Settings that do not change how a network learns: the jets that a trial reads and is judged on, and its place."""
 
 
 class TuneSettings(SchedulingSettings, TrainSettings):
@@ -81,14 +70,14 @@ class TuneSettings(SchedulingSettings, TrainSettings):
     prune: int | None = Field(
         default=3,
         ge=1,
-        description="A trial is stopped after an epoch in which so many others were clearly better in both objectives; "
-        "null never stops one. [trials]",
+        description="Stop a trial after an epoch in which this number of other trials were clearly better in both "
+        "objectives; null never stops one. [trials]",
     )
     keep_trials: Literal["all", "front"] = Field(
         default="all",
         description="Keep the networks and test jets of all trials, or only of those on the front when the study ends.",
     )
-    resume: bool = Field(default=False, description="Go on with a study; trials that were killed are tried again.")
+    resume: bool = Field(default=False, description="Continue a study; trials that were killed are tried again.")
 
     @field_validator("study")
     @classmethod

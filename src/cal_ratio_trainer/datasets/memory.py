@@ -78,7 +78,7 @@ def weights_in(shape: NetworkShape) -> int:
 
 
 def gathered_bytes(shape: NetworkShape, epoch: StepSize, splits: int, processes: int = 1) -> int:
-    """Size of gathered constituents that are not on the device, see `network.distant_jets`. [bytes]
+    """Size of gathered constituents that are not on the device, see `datasets.placement`. [bytes]
 
     Args:
         shape: of the network.

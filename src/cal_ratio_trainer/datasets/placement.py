@@ -187,19 +187,6 @@ class Place(StrEnum):
 
 
 @dataclass(frozen=True)
-class StepNeeds:
-    """Memory of a step on the device.
-
-    Attributes:
-        step: beside the jets. [bytes]
-        gathered: further for constituents, where they do not lie there. [bytes]
-    """
-
-    step: int
-    gathered: int
-
-
-@dataclass(frozen=True)
 class DataPlace:
     """Place of the constituents of a training.
 
@@ -239,7 +226,7 @@ class DataPlace:
 
 
 def data_place(
-    settings: TrainSettings, chosen: ChosenData, device: torch.device, needs: StepNeeds, processes: int = 1
+    settings: TrainSettings, chosen: ChosenData, device: torch.device, *, step: int, gathered: int, processes: int = 1
 ) -> DataPlace:
     """Chooses the place of the constituents of the chosen jets.
 
@@ -247,7 +234,8 @@ def data_place(
         settings: of the training.
         chosen: the jets.
         device: device of the network.
-        needs: memory of a step there.
+        step: memory of a step on the device beside the jets. [bytes]
+        gathered: further memory of a step for gathered constituents, where these do not lie on the device. [bytes]
         processes: number of processes of the training on this machine; each holds all jets.
 
     Raises:
@@ -257,7 +245,7 @@ def data_place(
     place = (
         Place(settings.data_place)
         if settings.data_place != "auto"
-        else _first_with_room(device, size, needs, processes)
+        else _first_with_room(device, size, step, gathered, processes)
     )
     if place is Place.HOST and device.type == "cpu":
         place = Place.DEVICE
@@ -286,16 +274,16 @@ def _bytes_of(chosen: ChosenData) -> int:
     return int(_FLOAT * floats)
 
 
-def _first_with_room(device: torch.device, size: int, needs: StepNeeds, processes: int) -> Place:
+def _first_with_room(device: torch.device, size: int, step: int, gathered: int, processes: int) -> Place:
     host = free_bytes(torch.device("cpu"))
     host = host if host is None else host // processes
     free = host if device.type == "cpu" else free_bytes(device)
     room = None if free is None else USABLE * free
     # A step that has no room even without the jets gets none by moving them; what helps there is said before it.
-    if room is None or size + needs.step <= room or needs.step + needs.gathered > room >= size:
+    if room is None or size + step <= room or step + gathered > room >= size:
         return Place.DEVICE
     # There they are gathered in memory that cannot be paged out, from which the GPU copies.
-    if device.type != "cpu" and (host is None or size + needs.gathered <= USABLE * host):
+    if device.type != "cpu" and (host is None or size + gathered <= USABLE * host):
         return Place.HOST
     return Place.DISK
 

@@ -77,7 +77,7 @@ def split_jets(
 
 
 def event_words(jets: JetScalars) -> tuple[UIntArray, str]:
-    """One 64-bit word an event, the same for all its jets, and how events were told apart.
+    """One 64-bit word per event, the same for all its jets, and how events were told apart.
 
     A legacy frame without whole event numbers has no events; there every jet counts as one.
     """
@@ -187,7 +187,7 @@ class EnsembleRule:
 
 
 SetRule = FoldRule | EnsembleRule
-"""How the networks of a set are used as one."""
+"""Rule by which the networks of a set are used as one."""
 
 
 def set_rule_of(settings: TrainSettings) -> SetRule | None:

@@ -153,7 +153,7 @@ def weighted_ks(first: WeightedSample, second: WeightedSample) -> float:
 def expected_ks(effective_first: float, effective_second: float) -> KsReference:
     """The distance two samples of one distribution have, from their effective numbers of jets.
 
-    The mean is within 4 % of simulation from 30 jets a sample up, with real MC weights too, and the critical value is
+    The mean is within 4 % of simulation from 30 jets per sample up, with real MC weights too, and the critical value is
     exceeded in 4 to 5 % of cases. Without the finite-size correction the mean is 8 % high there.
 
     Returns:

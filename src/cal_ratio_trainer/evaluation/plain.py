@@ -58,7 +58,7 @@ def from_plain(made: type[_Made], plain: Mapping[str, Any]) -> _Made:
 
 
 def rounded(values: NDArray[np.floating[Any]], digits: int) -> NDArray[np.float64]:
-    """Values with so many significant digits: they take less room as text, and lose nothing that a figure shows."""
+    """Values rounded to `digits` significant digits: shorter as text, without a visible change of a figure."""
     result = np.array(values, dtype=np.float64)
     chosen = np.isfinite(result) & (result != 0)
     shift = digits - 1 - np.floor(np.log10(np.abs(result[chosen]))).astype(np.int64)

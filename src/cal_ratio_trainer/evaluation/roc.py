@@ -205,7 +205,7 @@ def auc_error(
 
 
 def auc_contributions(signal: WeightedSample, background: WeightedSample) -> NDArray[np.float64]:
-    """What each jet, those of the signal first, adds to the AUC beyond its share; their sum is 0.
+    """Contribution of each jet to the AUC beyond its share, signal jets first, [jets]; the sum is 0.
 
     Args:
         signal, background: scores and weights, whose sums are above 0.

@@ -1,7 +1,7 @@
 """Efficiency and mistag at a fixed signal efficiency against what a jet's mass can be read from: is a mass sculpted?
 
 A background estimate extrapolates in such quantities. A network that takes QCD jets of some mass more often than others
-makes a bump of them. Two networks, e.g. before and after data and simulation were made to agree, are held against each
+makes a bump of them. Two networks, e.g. before and after data and simulation were made to agree, are compared with each
 other at the same signal efficiency.
 """
 

@@ -18,7 +18,7 @@ class ProcessName:
     """A process.
 
     Attributes:
-        host: the name of its machine, for people.
+        host: the name of its machine, for messages.
         machine: tells the machine, this start of it, and the container from all others; empty where that is not known.
         pid: its number there.
         start: when it was started, as the machine counts; empty where that is not known.

@@ -46,7 +46,7 @@ TestJets = tuple[tuple[tuple[FloatArray, ...], FloatArray], ...]
 
 
 class BadFdeepFile(BadNetworkFile):
-    """A JSON file is none of frugally-deep's, or it contradicts itself; says where."""
+    """A JSON file is not one of frugally-deep, or it contradicts itself; names the place."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class FdeepContent:
 
 
 def read_fdeep(content: bytes) -> FdeepContent:
-    """Reads the content of a file; whether the network is one of ours, and the hash right, is not asked.
+    """Reads the content of a file; neither the network nor the hash is checked.
 
     Raises:
         BadNetworkFile: it is no JSON, or lacks something, or holds something else in its place; names the layer.
@@ -110,10 +110,10 @@ def network_from_fdeep(content: bytes) -> StoredNetwork:
     """The network in a file of frugally-deep.
 
     Raises:
-        BadNetworkFile: it is none, damaged, or another network; names the layer.
+        BadNetworkFile: the file is of another kind, damaged, or holds another network; names the layer.
     """
     file = read_fdeep(content)
-    # Without the library's defaults: a file of ours says everything that decides what is computed.
+    # Without the library's defaults: a file of this program says everything that decides what is computed.
     found = recognised(architecture_of(file.said["architecture"]))
     if file.hash != file.computed_hash:
         raise BadFdeepFile(

@@ -209,7 +209,7 @@ _SIMPLE: dict[str, Callable[..., DoubleArray]] = {
     "LayerNormalization": _layer_norm,
     "GlobalMaxPooling1D": lambda layer, values: values.max(axis=1, keepdims=layer.config["keepdims"]),
 }
-"""What layers of the encoders compute."""
+"""Functions that layers of the encoders compute, by class."""
 
 
 def _activation(name: str) -> Callable[[DoubleArray], DoubleArray]:

@@ -38,7 +38,7 @@ _GROUP = re.compile(r"([a-z0-9_]*?[a-z0-9])(?:_(\d{1,6}))?")
 
 
 class BadHdf5(ValueError):
-    """The file is none of Keras', or holds something that is not read; names the place."""
+    """The file is no Keras file, or holds something that is not read; names the place."""
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def _limit_resources() -> None:
 
 
 def _legacy(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """`model.save_weights` and `model.save` of Keras 2: a group a layer, named in attributes."""
+    """`model.save_weights` and `model.save` of Keras 2: one group per layer, named in attributes."""
     top = _plain(file, "model_weights") if "model_weights" in file else file
     config = _text(file, "model_config", _MAX_CONFIG_CHARACTERS) if "model_config" in file.attrs else None
     layers = []

@@ -39,7 +39,7 @@ _HARMLESS_ARGUMENTS: tuple[Any, ...] = (None, False, {})
 
 
 class BadArchitecture(BadNetworkFile):
-    """A config is none of Keras', or describes another network; names the layer."""
+    """A config is not one of Keras, or describes another network; names the layer."""
 
 
 def architecture_of(config: Any) -> Graph:
@@ -49,7 +49,7 @@ def architecture_of(config: Any) -> Graph:
         config: parsed JSON of a Keras config: {"class_name": "Functional", "config": {"layers": [...], ...}}.
 
     Raises:
-        BadArchitecture: it is none, a layer reads one that is not there, or a layer is used more than once.
+        BadArchitecture: the config is no architecture, a layer reads one that is missing, or is used more than once.
     """
     kind = _get(config, "class_name", str, "the config")
     if kind not in ("Functional", "Model"):

@@ -83,7 +83,7 @@ def read_parts(source: Path | bytes, largest: Mapping[str, int]) -> dict[str, by
         FileNotFoundError: there is no such file.
         BadZip: a part is missing, there twice, encrypted, too large or neither stored nor deflated, or there are over
             1000 parts.
-        DamagedZip: it is none, or damaged.
+        DamagedZip: the file is no zip file, or damaged.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
@@ -123,7 +123,7 @@ _WEIGHTS_ALONE = "The file holds weights alone: activations and slots are taken 
 
 
 class BadKerasFile(BadNetworkFile):
-    """A file is none of Keras', or a damaged one; says which part."""
+    """A file is no Keras file, or a damaged one; names the part."""
 
 
 def read_keras(path: Path) -> tuple[NetworkShape, dict[str, FloatArray]]:
@@ -158,17 +158,17 @@ def network_from_zip(content: bytes) -> StoredNetwork:
     """The network in a `.keras` zip file.
 
     Raises:
-        BadNetworkFile: it is none, damaged, or another network; names the part and the layer.
+        BadNetworkFile: the file is of another kind, damaged, or holds another network; names the part and the layer.
     """
     parts = _parts(content)
     return replace(_network_in(parts), form=f"zip of Keras {_version(parts) or '?':.20}, with architecture")
 
 
 def graph_from_zip(content: bytes) -> Graph:
-    """The graph in a `.keras` zip file with its weights, as Keras pairs them; whether it is one of ours is not asked.
+    """The graph in a `.keras` zip file with its weights, as Keras pairs them; it may be any network.
 
     Raises:
-        BadNetworkFile: it is none, or damaged; names the part and the layer.
+        BadNetworkFile: the file is of another kind, or damaged; names the part and the layer.
     """
     parts = _parts(content)
     graph = _architecture(parts)
@@ -184,7 +184,7 @@ def network_from_hdf5(content: bytes, architecture: Graph | None = None) -> Stor
             found from the order and the shapes of the weights.
 
     Raises:
-        BadNetworkFile: it is none, damaged, or another network; names the layer.
+        BadNetworkFile: the file is of another kind, damaged, or holds another network; names the layer.
     """
     try:
         stored = read_hdf5(content)
@@ -206,7 +206,7 @@ def architecture_in(content: bytes) -> Graph | None:
     """The architecture that a file of either kind holds; None for weights alone.
 
     Raises:
-        BadKerasFile: it is none of Keras', or damaged.
+        BadKerasFile: the file is no Keras file, or damaged.
     """
     try:
         if zipfile.is_zipfile(io.BytesIO(content)):

@@ -71,7 +71,7 @@ class NetworkFacts:
     """Facts about a network besides its weights.
 
     Attributes:
-        name: for people: 'model/00003/12', or the name of a file.
+        name: for the reader: 'model/00003/12', or the name of a file.
         shape: its shape.
         preprocessing: preprocessing of converted jets.
         mass_names: the masses that it reads, 'llp_mH' or 'llp_mS'.

@@ -58,7 +58,7 @@ def read_architecture(path: Path) -> Graph | None:
 
 
 def read_content(path: Path, largest: int = MAX_BYTES) -> bytes:
-    """The bytes of a file. Raises InputFileError where it is none or has more than `largest`."""
+    """The bytes of a file. Raises InputFileError where there is no such file or it has more than `largest`."""
     try:
         with path.open("rb") as file:
             content = file.read(largest + 1)

@@ -36,7 +36,7 @@ def onnx_bytes(
     """The content of a file that gives scores [jets, 3] for any number of jets.
 
     Without preprocessing its inputs and output have the names and shapes of the Keras file's; with it see
-    `onnx_preprocessing`. With an encoder of `any_length` the number of slots is free, 0 included.
+    `onnx_graph.add_preprocessing`. With an encoder of `any_length` the number of slots is free, 0 included.
 
     Args:
         shape: the classifier's shape.

@@ -74,30 +74,24 @@ class Probes:
 
 
 @dataclass(frozen=True)
-class OnnxOptions:
-    """Options of an ONNX file: version of its operators, and whether it scales jets itself."""
-
-    opset: int = OLDEST_OPSET
-    with_preprocessing: bool = False
-
-
-@dataclass(frozen=True)
 class Source:
-    """Content from which a file is written.
+    """A network, or the average of several, from which files are written.
 
     Attributes:
-        facts: the network's shape, where it comes from, and what it wants done to its inputs.
+        facts: the network's shape, its origin, and the preprocessing of its inputs.
         weights: every weight by name.
         probes: jets with the network's own scores.
-        onnx: options of the ONNX file.
-        averaged_with: weights of further networks of this shape; the file's scores are the mean over all.
+        averaged_with: weights of further networks of this shape; the scores of a file are the mean over all.
+        opset: version of the operators of an ONNX file.
+        onnx_scales_jets: an ONNX file includes the preprocessing of its inputs.
     """
 
     facts: NetworkFacts
     weights: Mapping[str, np.ndarray[Any, Any]]
     probes: Probes
-    onnx: OnnxOptions = OnnxOptions()
     averaged_with: tuple[Mapping[str, np.ndarray[Any, Any]], ...] = ()
+    opset: int = OLDEST_OPSET
+    onnx_scales_jets: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,12 +200,12 @@ def _write_fdeep(source: Source, flavour: Flavour) -> bytes:
 
 
 def _write_onnx(source: Source) -> bytes:
-    facts, scales_jets = source.facts, source.onnx.with_preprocessing
-    preprocessing = facts.preprocessing if scales_jets else None
-    properties = card_properties(facts, scales_jets)
+    facts = source.facts
+    preprocessing = facts.preprocessing if source.onnx_scales_jets else None
+    properties = card_properties(facts, source.onnx_scales_jets)
     padding = facts.preprocessing.padding
     return onnx_bytes(
-        facts.shape, source.weights, properties, source.onnx.opset, preprocessing, padding, source.averaged_with
+        facts.shape, source.weights, properties, source.opset, preprocessing, padding, source.averaged_with
     )
 
 
@@ -316,35 +310,26 @@ def output_of_set(output: Path, word: str, number: int) -> Path:
 
 @dataclass(frozen=True)
 class NetworkToWrite:
-    """A network, or the average of several, and its files.
+    """A network, or the average of several, and the files to write.
 
     Attributes:
-        files: format -> where it goes (see `output_files`); existing files are replaced.
-        facts: the network's shape, where it comes from, and what it wants done to its inputs.
-        weights: every weight by name.
-        probes: jets with the network's own scores.
-        details: stand beside its files on the card.
-        averaged_with: weights of further networks; the files hold the mean of the scores of all.
+        files: path by name of the format (see `output_files`); existing files are replaced.
+        source: content of the files.
+        details: entries beside these files on the card.
     """
 
     files: Mapping[str, Path]
-    facts: NetworkFacts
-    weights: Mapping[str, np.ndarray[Any, Any]]
-    probes: Probes
+    source: Source
     details: Mapping[str, Any] = field(default_factory=dict)
-    averaged_with: tuple[Mapping[str, np.ndarray[Any, Any]], ...] = ()
 
 
-def export_networks(
-    networks: Sequence[NetworkToWrite], facts: NetworkFacts, output: Path, onnx: OnnxOptions | None = None
-) -> Exported:
+def export_networks(networks: Sequence[NetworkToWrite], facts: NetworkFacts, output: Path) -> Exported:
     """Writes the networks of one set, checks the files, and moves them to their place with one card.
 
     Args:
         networks: each with its files.
         facts: facts for the card.
         output: the file that the user named, which the card is named after.
-        onnx: options of ONNX files.
 
     Raises:
         ExportFailed: a file cannot be read back, or does not give the network's scores to 1e-5; then none is left, and
@@ -355,12 +340,12 @@ def export_networks(
         CannotHold, CannotAverage: a format cannot hold a network with this encoder, or the average of several.
     """
     for network in networks:
+        shape, padding = network.source.facts.shape, network.source.facts.preprocessing.padding
         for name in network.files:
-            shape, padding = network.facts.shape, network.facts.preprocessing.padding
             if not formats()[name].holds(shape, padding):
                 raise CannotHold(name, shape, padding)
-            if network.averaged_with and not formats()[name].averages:
-                raise CannotAverage(name, 1 + len(network.averaged_with))
+            if network.source.averaged_with and not formats()[name].averages:
+                raise CannotAverage(name, 1 + len(network.source.averaged_with))
     if any("onnx" in network.files for network in networks):
         require_onnx()
     written: list[WrittenFile] = []
@@ -370,12 +355,10 @@ def export_networks(
     others = sorted(files_on_card(cards[0]) - {path.name for path in paths})
     with ExitStack() as stack:
         for network in networks:
-            source = Source(
-                network.facts, network.weights, network.probes, onnx or OnnxOptions(), network.averaged_with
-            )
             for format_name, path in network.files.items():
                 temporary = stack.enter_context(replacing(path))
-                written.append(_write_and_check(temporary, path, formats()[format_name], source, network.details))
+                kind = formats()[format_name]
+                written.append(_write_and_check(temporary, path, kind, network.source, network.details))
         for path, text in zip(cards, (card_json(facts, written), card_markdown(facts, written)), strict=True):
             stack.enter_context(replacing(path)).write_text(text, encoding="utf-8")
     return Exported(tuple(written), paths, cards, tuple(others))
@@ -384,7 +367,7 @@ def export_networks(
 def _write_and_check(
     temporary: Path, path: Path, kind: NetworkFormat, source: Source, details: Mapping[str, Any]
 ) -> WrittenFile:
-    scales_jets = kind.name == "onnx" and source.onnx.with_preprocessing
+    scales_jets = kind.name == "onnx" and source.onnx_scales_jets
     known = source.probes.converted if scales_jets else source.probes.scaled
     if known is None:
         raise ValueError("a file that scales jets itself needs converted jets to be tried on")
@@ -399,7 +382,7 @@ def _write_and_check(
         sha256=hashlib.sha256(content).hexdigest(),
         jets_checked=len(known.inputs),
         largest_difference=difference,
-        details={**details, **({"opset": source.onnx.opset} if kind.name == "onnx" else {})},
+        details={**details, **({"opset": source.opset} if kind.name == "onnx" else {})},
         converted=scales_jets,
     )
 

@@ -110,7 +110,7 @@ def network_from_safetensors(content: bytes) -> StoredNetwork:
     """The network in a file.
 
     Raises:
-        BadNetworkFile: it is none of this program, damaged, or of a later version.
+        BadNetworkFile: the file is no network of this program, damaged, or of a later version.
         UnknownEncoder: its encoder is not registered.
     """
     try:

@@ -146,21 +146,14 @@ class WholeLists:
         return {name: Ragged(*filling.finish(), self._padding[name]) for name, filling in self._fillings.items()}
 
 
-def join_batches(
-    batches: Iterable[Jets],
-    jets: int,
-    max_constituents: Mapping[str, int] = _UNKNOWN,
-    schema: Schema = CALRATIO_2019,
-) -> Jets:
-    """One table of all batches; each batch is free as soon as it is copied.
+def join_batches(batches: Iterable[Jets], jets: int) -> Jets:
+    """One table of all batches of a frame; each batch is free as soon as it is copied.
 
     Args:
-        batches: with the same columns and padding rows.
+        batches: with the same columns and padding rows, and the features of 2019.
         jets: number of jets in total.
-        max_constituents: for each kind's name an upper bound of their number, where it is known.
-        schema: of all batches.
     """
-    lists = WholeLists(jets, max_constituents, schema=schema)
+    lists = WholeLists(jets)
     scalars: list[pa.Table] = []
     for batch in batches:
         scalars.append(batch.scalars)
@@ -168,9 +161,9 @@ def join_batches(
             {name: ListColumns(each.values.T, each.lengths, each.padding) for name, each in batch.constituents.items()}
         )
     if not scalars:
-        return Jets.empty(schema)
+        return Jets.empty()
     table = pa.concat_tables(scalars).unify_dictionaries().combine_chunks()
-    return Jets(table, lists.finish(), schema=schema)
+    return Jets(table, lists.finish())
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -52,7 +52,7 @@ def checked_labels(path: Path, values: NDArray[Any]) -> NDArray[np.int8]:
     """The label column of a file, [jets]; a null has become NaN.
 
     Raises:
-        InputFileError: labels are none of ours; says which and how many.
+        InputFileError: labels are unknown; names them, with their numbers of jets.
     """
     good = np.isin(values, [int(label) for label in Label])
     if not good.all():

@@ -102,7 +102,7 @@ class LoadedJets:
 
 
 class RaggedFile(JetFile):
-    """A file of ours, of which the features of a schema are read."""
+    """A file of this program, of which the features of a schema are read."""
 
     def __init__(self, path: Path, schema: Schema | None = None) -> None:
         self.path, self.metadata, self.report = path, read_metadata(path, schema), LoadReport("ragged Parquet")

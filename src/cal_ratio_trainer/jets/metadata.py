@@ -227,7 +227,7 @@ class DataTaking:
 
     @classmethod
     def of_metadata(cls, metadata: JetMetadata) -> Self:
-        """What a file says without its jets: a converted one its type and runs, a built one the types of its inputs."""
+        """Origin by the metadata alone: type and runs of a converted file, types of the inputs of a built one."""
         found = (
             {metadata.data_type} if metadata.data_type else {each for cut in metadata.cuts for each in cut.data_types}
         )

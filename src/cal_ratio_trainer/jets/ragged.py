@@ -19,8 +19,8 @@ class Ragged:
         values: [constituents, features] float32; those of one constituent lie together, or those of one feature, as
             they came.
         offsets: [jets + 1] int64, starting at 0, never falling, ending at the number of constituents.
-        padding: [features] float32, what stands in a slot that holds no constituent (zeros in files of ours; a legacy
-            file may have been scaled together with its empty slots).
+        padding: [features] float32, values of a slot without constituent (zeros in files of this program; a legacy file
+            may have been scaled together with its empty slots).
     """
 
     values: FloatArray

@@ -1,4 +1,4 @@
-"""Jets in Parquet: one row a jet, scalars as columns, constituent features as list columns, metadata in the file."""
+"""Jets in Parquet: one row per jet, scalars as columns, constituent features as list columns, metadata in the file."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -134,7 +134,7 @@ def iterate_jets(path: Path, rows: int = ROWS_A_GROUP, schema: Schema | None = N
 
 
 def iterate_lists(path: Path, schema: Schema | None = None) -> Iterator[dict[str, ListColumns]]:
-    """The constituents of a file of ours by kind, a row group at a time, without its scalars. Raises as `read_jets`."""
+    """The constituents of a file by kind, one row group at a time, without its scalars. Raises as `read_jets`."""
     metadata, file = _open(path, schema)
     columns = sorted(metadata.feature_schema.list_columns)
     _refuse_missing(path, columns, file.schema_arrow.names)
@@ -143,7 +143,7 @@ def iterate_lists(path: Path, schema: Schema | None = None) -> Iterator[dict[str
 
 
 def max_constituents(path: Path) -> dict[str, int]:
-    """For each kind's name at least as many constituents as a file of ours holds; empty where it has no checksums.
+    """For each kind's name at least as many constituents as a file holds; empty where it has no checksums.
 
     Raises as `read_jets`.
     """
@@ -151,7 +151,7 @@ def max_constituents(path: Path) -> dict[str, int]:
 
 
 def row_group_edges(path: Path) -> list[int]:
-    """Rows at which a file of ours may be cut so that no part of it is read twice, 0 and its end among them."""
+    """Rows at which a file of this program may be cut so that no part of it is read twice, 0 and its end among them."""
     return _edges(_open(path)[1])
 
 
@@ -160,18 +160,16 @@ def _edges(file: pq.ParquetFile) -> list[int]:
     return [0, *np.cumsum(rows).tolist()]
 
 
-def iterate_jets_within(
-    path: Path, within: range, rows: int = ROWS_A_GROUP, schema: Schema | None = None
-) -> Iterator[Jets]:
+def iterate_jets_within(path: Path, within: range, schema: Schema | None = None) -> Iterator[Jets]:
     """The jets of some rows that begin and end at edges of row groups, as `iterate_jets`."""
     metadata, file = _open(path, schema)
     edges = _edges(file)
     groups = range(edges.index(within.start), edges.index(within.stop))
-    yield from _batches(path, metadata, file, rows, groups)
+    yield from _batches(path, metadata, file, ROWS_A_GROUP, groups)
 
 
 def read_scalars(path: Path, names: Sequence[str]) -> pa.Table:
-    """Scalar columns of a file of ours, without its constituents. Raises as `read_jets`."""
+    """Scalar columns of a file of this program, without its constituents. Raises as `read_jets`."""
     metadata, file = _open(path)
     _refuse_missing(path, names, _scalar_names(metadata, file))
     table = read_columns(path, file, list(names))
@@ -179,7 +177,7 @@ def read_scalars(path: Path, names: Sequence[str]) -> pa.Table:
 
 
 def scalar_names(path: Path) -> list[str]:
-    """Names of the scalar columns of a file of ours, in order. Raises as `read_jets`."""
+    """Names of the scalar columns of a file of this program, in order. Raises as `read_jets`."""
     return _scalar_names(*_open(path))
 
 
@@ -189,14 +187,14 @@ def _scalar_names(metadata: JetMetadata, file: pq.ParquetFile) -> list[str]:
 
 
 def read_metadata(path: Path, schema: Schema | None = None) -> JetMetadata:
-    """The metadata of a file of ours.
+    """The metadata of a file of this program.
 
     Args:
         path: the file.
         schema: the features that are to be read, for which the metadata are then given; None takes those of the file.
 
     Raises:
-        InputFileError: it is no file of ours, or its features are other than those of the schema.
+        InputFileError: it is no file of this program, or its features are other than those of the schema.
         MissingColumn: it lacks features of the schema.
     """
     return _open(path, schema)[0]

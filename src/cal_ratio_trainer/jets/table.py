@@ -33,7 +33,7 @@ class JetScalars:
     """Scalar columns of jets, one number per jet, without their constituents.
 
     Attributes:
-        scalars: one row a jet: label, kinematics, event numbers, weights, truth, origin (see `schema`), and whatever
+        scalars: one row per jet: label, kinematics, event numbers, weights, truth, origin (see `schema`), and whatever
             further columns the input had. Values that are not known are null.
         schema: the features of the jets.
     """

@@ -91,7 +91,7 @@ def _sorted(lengths: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
 
 @dataclass(frozen=True)
 class BranchBatch:
-    """The constituents of one kind of a batch, packed for the recurrence (see `packing`).
+    """The constituents of one kind of a batch, packed for the recurrence (see `Packing`).
 
     Attributes:
         values: [constituents + 1, inputs (+ masses)], slot by slot; the last row is what stands in an empty slot.

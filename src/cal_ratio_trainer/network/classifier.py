@@ -31,14 +31,14 @@ class Classifier(nn.Module):
     Auxiliary heads, one dense layer from the vector of each branch to three logits, belong to a training alone: they
     are in its checkpoints, but no weights of the network, under no penalty, and in no exported file.
 
-    In a training it may read standardised constituents; `weights` and `set_weights` are those of a network that reads
-    the constituents as they are.
+    After `standardise`, the first layers read standardised constituents. `weights` and `set_weights` still hold the
+    weights of the equivalent network that reads the constituents as they are.
 
     Args:
         shape: shape of the network.
         seed: of the initial weights (Keras' initialisers).
         engine: name of the engine that computes it; 'auto' takes the fastest that the encoder runs on.
-        auxiliary_heads: whether it has some.
+        auxiliary_heads: add auxiliary heads.
 
     Raises:
         ConfigError: the encoder does not run on the engine.
@@ -65,7 +65,7 @@ class Classifier(nn.Module):
         self.standardised = nn.ModuleDict()
 
     def standardise(self, jets: JetTensors, positions: IndexArray) -> None:
-        """Standardises the constituents from now on by their mean and spread in some jets; weights keep their numbers.
+        """Standardises the constituents from now on, by their mean and spread in some jets; no parameter is changed.
 
         Args:
             jets: scaled jets.
@@ -148,7 +148,7 @@ class Classifier(nn.Module):
                 yield weight
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """All weights as numpy arrays by name."""
+        """All weights of the network by name, without auxiliary heads; the standardisation is part of them."""
         weights = {
             name: weight.detach().cpu().numpy().copy()
             for name, weight in self.named_parameters()
@@ -165,7 +165,7 @@ class Classifier(nn.Module):
             yield f"{name}.{self._input_layer}.kernel", f"{name}.{self._input_layer}.bias", standardisation
 
     def set_weights(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
-        """Takes over weights by name.
+        """Sets all weights by name, as `weights` returns them.
 
         Raises:
             ValueError: a weight is missing, left over or has another shape; names it.

@@ -15,7 +15,7 @@ class Sequences:
     """Gate inputs of a batch of jets, sorted by their number of constituents.
 
     Attributes:
-        gates: [4 units, constituents + 1], kernel times input plus bias, slot by slot (see `packing.Packing`); the last
+        gates: [4 units, constituents + 1], kernel times input plus bias, slot by slot (see `batch.Packing`); the last
             column is that of an empty slot.
         counts: number of jets with a constituent at slot 0, 1, ...; these jets come first.
         jets: number of jets.

@@ -1,9 +1,9 @@
-"""Standardised inputs: an affine map of the inputs of a layer, which the layer's weights can take in.
+"""Standardised inputs: an affine map of the inputs of a layer, which can be made part of the layer's weights.
 
 Inputs of the network as `build` scales them have very different spreads (0.05 for the pt of a cluster, 50 for the
-number of tracks of a vertex). A training that reads (input - mean) / spread learns faster. A network with the kernel
-divided by the spread and the bias less mean / spread times the kernel gives the same outputs from the inputs as they
-are, so that files of networks and the experiment's software know nothing of it.
+number of tracks of a vertex). A training that reads (input - mean) / spread learns faster. With the kernel divided by
+the spread, and mean / spread times the kernel subtracted from the bias, a network gives the same outputs from the
+inputs as they are: network files and the experiment's software do not change.
 """
 
 from typing import Self
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cal_ratio_trainer.jets.ragged import FloatArray
 
 _TAIL = 0.005
-"""Share of the values on either side that is replaced by the quantile: outliers would widen the spread."""
+"""Share of the values on each side that is replaced by the quantile, so that outliers do not widen the spread."""
 _MIN_SPREAD = 1e-6
 
 
@@ -36,11 +36,11 @@ class Standardisation(nn.Module):
 
     @classmethod
     def of_values(cls, values: FloatArray, others: int = 0) -> Self:
-        """Mean and standard deviation of each input, where values beyond the quantiles of 0.5 and 99.5 % are these.
+        """Mean and standard deviation of each input, with values clipped to the quantiles of 0.5 and 99.5 %.
 
         Args:
-            values: [rows, inputs]; an input that is constant, or has no values, keeps its spread.
-            others: number of further inputs, which stay as they are.
+            values: [rows, inputs]; an input that is constant, or has no values, is divided by 1.
+            others: number of further inputs, behind these, which are not changed.
         """
         inputs = values.shape[1]
         mean, spread = np.zeros(inputs + others), np.ones(inputs + others)
@@ -56,7 +56,7 @@ class Standardisation(nn.Module):
         return (x - self.mean) / self.spread
 
     def taken_in(self, kernel: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Weights that give from inputs as they are the outputs that these give from standardised ones.
+        """Kernel and bias that give, from inputs as they are, the outputs of these from standardised inputs.
 
         Args:
             kernel: [inputs, units].

@@ -143,7 +143,7 @@ def _members(index: Column, jets: JetTable) -> tuple[IndexArray, IndexArray, int
         event, jet_index = index.events(), index.values
         constituent = np.arange(len(jet_index), dtype=np.int64)
     else:
-        raise TypeError("a jet index must be a list an event")
+        raise TypeError("a jet index must be one list per event")
     owner, unknown = jets.find(event, jet_index.astype(np.int64, copy=False))
     kept = np.flatnonzero(owner != _NO_JET)
     return owner.take(kept), constituent.take(kept), unknown
@@ -151,7 +151,7 @@ def _members(index: Column, jets: JetTable) -> tuple[IndexArray, IndexArray, int
 
 def _gathered(column: Column, positions: IndexArray) -> Doubles:
     if not isinstance(column, Lists):
-        raise TypeError("a feature must be a list an event")
+        raise TypeError("a feature must be one list per event")
     # What is no number becomes NaN, which is counted; numpy need not say so too.
     with np.errstate(invalid="ignore"):
         return column.values.take(positions).astype(np.float64, copy=False)

@@ -326,4 +326,6 @@ def _per_jet(chunk: EventChunk, chosen: ChosenJets, branch: str, asked_by: str) 
         return column.values[chosen.jets]
     if isinstance(column, np.ndarray):
         return column[chunk.event[chosen.jets]]
-    raise InputFileError(chunk.file, f"branch {branch} of {asked_by} holds neither one number an event nor one a jet")
+    raise InputFileError(
+        chunk.file, f"branch {branch} of {asked_by} holds neither one number per event nor one per jet"
+    )

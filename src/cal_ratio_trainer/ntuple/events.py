@@ -88,7 +88,7 @@ class EventChunk:
         file: its name, for messages.
         entries: numbers of the entries in the tree.
         columns: the branches of events and jets.
-        jets: jet pt, eta, phi and cleaning flag, a list an event each.
+        jets: jet pt, eta, phi and cleaning flag, one list per event each.
         event: [all jets] the event in the chunk.
         index: [all jets] what constituents call the jet by.
         weights: [events] generator weights; ones for data.
@@ -142,15 +142,15 @@ def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tal
 
 
 def numbers_of(file: str, columns: dict[str, Column], name: str) -> NDArray[Any]:
-    """A branch that must hold one number an event, [events]. Raises InputFileError where it does not."""
+    """A branch that must hold one number per event, [events]. Raises InputFileError where it does not."""
     column = columns[name]
     if not isinstance(column, np.ndarray):
-        raise InputFileError(file, f"branch {name} holds lists, where one number an event is expected")
+        raise InputFileError(file, f"branch {name} holds lists, where one number per event is expected")
     return column
 
 
 def whole_numbers_of(file: str, columns: dict[str, Column], name: str) -> NDArray[Any]:
-    """A branch that must hold one whole number an event, in the type that the jets have it in, [events].
+    """A branch that must hold one whole number per event, in the type that the jets have it in, [events].
 
     Raises:
         InputFileError: it holds lists, fractions, or numbers that are rounded or do not fit into that type.
@@ -213,9 +213,9 @@ _POSITION = re.compile(r"\[(\d+)\]$")
 def events_that_pass(chunk: EventChunk, cut: Cut) -> NDArray[np.bool_]:
     """For each event of the chunk whether it fulfils a condition, [events].
 
-    The condition may use branches of one number an event, and `name[0]`, `name[1]`, ... of lists: of branches with one
-    number a jet those of the hardest jet, the second, ...; of others in the order of the file. An event that lacks the
-    number has NaN there, so that comparisons with it fail.
+    The condition may use branches of one number per event, and `name[0]`, `name[1]`, ... of lists: of branches with one
+    number per jet, those of the hardest jet, the second, ...; of others in the order of the file. An event that lacks
+    the number has NaN there, so that comparisons with it fail.
 
     Raises:
         InputFileError: a branch cannot be used so.
@@ -228,7 +228,7 @@ def events_that_pass(chunk: EventChunk, cut: Cut) -> NDArray[np.bool_]:
 def jets_that_pass(chunk: EventChunk, cut: Cut) -> NDArray[np.bool_]:
     """For each jet of the chunk whether it fulfils a condition, [all jets].
 
-    The condition may use branches of one number a jet (the jet's own), and all that one on events may use.
+    The condition may use branches of one number per jet (the jet's own), and all that one on events may use.
 
     Raises:
         InputFileError: a branch cannot be used so.
@@ -244,7 +244,7 @@ def _parsed(cut: Cut) -> Condition:
 
 
 def _of_jets(chunk: EventChunk, name: str) -> NDArray[np.generic]:
-    """A branch, or a number of a list, as one number a jet."""
+    """A branch, or a number of a list, as one number per jet."""
     column = chunk.columns.get(name)
     if isinstance(column, Lists) and _is_of_jets(chunk, column):
         return column.values
@@ -252,14 +252,14 @@ def _of_jets(chunk: EventChunk, name: str) -> NDArray[np.generic]:
 
 
 def _of_events(chunk: EventChunk, name: str) -> NDArray[np.generic]:
-    """A branch, or a number of a list, as one number an event."""
+    """A branch, or a number of a list, as one number per event."""
     branch, position = branch_of(name), _POSITION.search(name)
     column = chunk.columns[branch]
     if position is None and isinstance(column, np.ndarray):
         return column
     if position is not None and isinstance(column, Lists):
         return _picked(chunk, column, int(position[1]))
-    held = "one number an event" if isinstance(column, np.ndarray) else "lists"
+    held = "one number per event" if isinstance(column, np.ndarray) else "lists"
     usable = branch if isinstance(column, np.ndarray) else f"{branch}[0], [0] being the first"
     raise InputFileError(chunk.file, f"branch {branch} of the selection holds {held}: it can be used as {usable}")
 

@@ -85,7 +85,7 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Lists:
-    """One list of numbers an event: that of event e is `values[offsets[e]:offsets[e + 1]]`.
+    """One list of numbers per event: that of event e is `values[offsets[e]:offsets[e + 1]]`.
 
     Attributes:
         values: [all numbers], in the precision of the file.
@@ -107,7 +107,7 @@ class Lists:
 
 @dataclass(frozen=True)
 class NestedLists:
-    """A list of short lists an event, e.g. for each track the jets it belongs to.
+    """A list of short lists per event, e.g. for each track the jets it belongs to.
 
     Attributes:
         outer: [events + 1] int64, where the inner lists of each event start.
@@ -119,7 +119,7 @@ class NestedLists:
 
 
 Column = NDArray[Any] | Lists | NestedLists
-"""A branch: one number an event, one list an event, or one list of lists an event."""
+"""A branch: one number per event, one list per event, or one list of lists per event."""
 
 
 def from_awkward(array: ak.Array) -> Column:
@@ -321,7 +321,7 @@ def opened(file: str, cache_path: Path | None = None) -> Iterator[Ntuple]:
 
 
 def lists_of(file: str, columns: dict[str, Column], name: str) -> Lists:
-    """A branch that must hold one list an event. Raises InputFileError where it does not."""
+    """A branch that must hold one list per event. Raises InputFileError where it does not."""
     column = columns[name]
     if not isinstance(column, Lists):
         found = "lists of lists" if isinstance(column, NestedLists) else "one number"
@@ -346,7 +346,7 @@ def check_index(file: str, columns: dict[str, Column], name: str, of: str) -> No
     """
     index, objects = columns[name], lists_of(file, columns, of)
     if not isinstance(index, Lists | NestedLists):
-        raise InputFileError(file, f"branch {name} holds one number an event, where a list is expected")
+        raise InputFileError(file, f"branch {name} holds one number per event, where a list is expected")
     offsets = index.outer if isinstance(index, NestedLists) else index.offsets
     if not np.array_equal(offsets, objects.offsets):
         raise InputFileError(file, f"branches {of} and {name} hold lists of different lengths")

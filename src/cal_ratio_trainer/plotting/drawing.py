@@ -355,7 +355,7 @@ class Frame:
 
 
 def shared_frame(canvas: Any, heading: list["Artist"], kind: Hashable) -> Frame:
-    """The frame of the figure as it is, drawn where no figure before had the same.
+    """The frame of the figure, drawn only if no earlier figure had the same.
 
     Args:
         canvas: holds the figure, whose ticks follow from scales and limits alone.

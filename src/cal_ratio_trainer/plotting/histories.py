@@ -27,7 +27,7 @@ _STORED_NAMES = {"uninformed_loss": "clueless_loss", "uninformed_training_loss":
 
 @dataclass(frozen=True)
 class HistoryReferences:
-    """Values that a history is to be held against; None leaves one out.
+    """Reference values of a history; None leaves one out.
 
     Attributes:
         uninformed_loss: the adversary's loss when it says 1/2 for every jet of the validation part: ln 2 times the

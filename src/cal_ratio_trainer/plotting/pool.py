@@ -96,14 +96,6 @@ def _drawn_for_parent(report: Report, request: Request) -> Answer:
     return drawn(request)
 
 
-@dataclass(frozen=True)
-class Undrawn:
-    """Figure that could not be drawn, with the reason."""
-
-    path: Path
-    error: Exception
-
-
 @dataclass
 class _Waiting:
     request: Request
@@ -178,7 +170,7 @@ class DrawingPool:
         while not self._processes and self._draw_one():
             pass
 
-    def finish(self, description: str = "plots") -> list[Undrawn]:
+    def finish(self, description: str = "plots") -> dict[Path, Exception]:
         """Waits until all is drawn, and draws too where there is much; what the disk did not take is tried once more.
 
         Returns:
@@ -194,7 +186,7 @@ class DrawingPool:
         if total := self.waiting:
             with progress(description, total, "figures") as line:
                 self._draw_the_rest(line, helps=total > _WORTH_A_PROCESS)
-        return [Undrawn(path, error) for path, (_, error) in self._undrawn.items()]
+        return {path: error for path, (_, error) in self._undrawn.items()}
 
     def close(self) -> None:
         """Drops what waits and ends the processes; figures being drawn are completed."""
@@ -328,13 +320,13 @@ def draw_in_parallel(
         else:
             undrawn = _draw_with_progress(pool, drawings, folder, labels)
     if undrawn:
-        raise undrawn[0].error
+        raise next(iter(undrawn.values()))
     return [folder / f"{drawing.name}{suffix}" for drawing in drawings for suffix in labels.suffixes]
 
 
 def _draw_with_progress(
     pool: DrawingPool, drawings: Sequence[Drawing], folder: Path, labels: FigureLabels
-) -> list[Undrawn]:
+) -> dict[Path, Exception]:
     with progress("draw", len(drawings), "figures") as line:
         for drawing in drawings:
             pool.submit([drawing], folder, labels)

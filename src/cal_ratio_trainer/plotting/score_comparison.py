@@ -180,7 +180,7 @@ def draw_plane(axes: "Axes", output: OutputAgreement, names: Names) -> None:
     # Names can be longer than an axis.
     lines = [f"First: {names.first}", f"Second: {names.second}"]
     lines.append(f"Correlation {output.pearson:.3f}, of ranks {output.spearman:.3f}")
-    lines.append(f"1 (light) to {most:,} jets a bin")
+    lines.append(f"1 (light) to {most:,} jets per bin")
     box = {"color": "white", "alpha": 0.7}
     axes.text(0.03, 0.97, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=12, bbox=box)
 

@@ -211,23 +211,22 @@ def _centres(edges: FloatArray) -> FloatArray:
     return (edges[:-1] + edges[1:]) / 2
 
 
-def score_report_drawings(histograms: ScoreHistograms, prefix: str, text: str = "") -> list[Drawing]:
+def score_report_drawings(histograms: ScoreHistograms, prefix: str) -> list[Drawing]:
     """Each output in both binnings: <prefix><output>_linear and <prefix><output>_log; of data and MC with their ratio.
 
     Args:
         histograms: of the outputs by class.
         prefix: of the names.
-        text: written above the legends.
     """
     drawings = []
     for binning, made in (("linear", histograms.linear), ("log", histograms.logit)):
         for each in made:
             name, y_is_log = f"{prefix}{each.output}_{binning}", binning != "linear"
             if {"data", "mc"} <= set(each.classes):
-                given = (each, text, y_is_log)
+                given = (each, "", y_is_log)
                 drawings.append(Drawing(name, draw_data_and_simulation, given, with_ratio=True, default_ticks=True))
             else:
-                drawings.append(Drawing(name, draw_scores, (each, y_is_log, text), default_ticks=True))
+                drawings.append(Drawing(name, draw_scores, (each, y_is_log, ""), default_ticks=True))
     return drawings
 
 

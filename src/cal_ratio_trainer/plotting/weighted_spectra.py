@@ -1,4 +1,4 @@
-"""Weighted distributions: slices that add up, groups compared by shape, simulation held against data."""
+"""Weighted distributions: slices that add up, groups compared by shape, simulation compared with data."""
 
 import math
 import re

@@ -1,1 +1,1 @@
-"""Reports: what is said about trainings and data, for people."""
+"""Reports on trainings and data, as pages, tables and figures."""

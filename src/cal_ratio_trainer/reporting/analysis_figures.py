@@ -19,7 +19,7 @@ from cal_ratio_trainer.plotting.pareto import (
 )
 from cal_ratio_trainer.reporting.page import Markup, ReportTable
 from cal_ratio_trainer.reporting.report import Report, file_stem
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row
+from cal_ratio_trainer.runs.figure_data import EpochHistograms
 from cal_ratio_trainer.runs.figures import drawings_of_history, stored_references
 from cal_ratio_trainer.runs.overview import BestEpoch
 from cal_ratio_trainer.runs.recommendation import ks_beyond_identical, ks_sums, pareto_front
@@ -107,9 +107,8 @@ def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureL
     for run in runs:
         if not run.overview.history:
             continue
-        with_adversary = run.overview.settings.get("agreement", "adversary") == "adversary"
         references = stored_references(run.overview.record)
-        drawings = drawings_of_history(run.overview.history, references, with_adversary)
+        drawings = drawings_of_history(run.overview.history, references, run.overview.has_adversary)
         drawn = {each.name: each for each in drawings}
         cells = [_cell(report, drawn.get(name), run.name, labels, title) for name, title in _HISTORIES.items()]
         rows.append((run.name, *cells))
@@ -173,10 +172,9 @@ def _drawings_of(each: Candidate) -> dict[str, Drawing]:
         stored = EpochHistograms.read(overview.run.histograms_file(each.epoch))
     except InputFileError:
         return {}
-    ks = stored.ks
-    if ks is None and each.run.sample is not None:
-        ks = ks_of_row(dict(each.row), each.run.sample.pt_ranges)
-    drawings = epoch_drawings(each.epoch, stored.histograms, ks, f"{stored.main_part} part")
+    if each.run.sample is not None:
+        stored = stored.with_ks_of(each.row, each.run.sample.pt_ranges)
+    drawings = epoch_drawings(each.epoch, stored.histograms, stored.ks, f"{stored.main_part} part")
     return {drawing.name: drawing for drawing in drawings}
 
 

@@ -145,7 +145,7 @@ def rejection_tables(candidates: Sequence[Candidate], recommended: Candidate | N
 
 
 def efficiency_table(candidates: Sequence[Candidate]) -> ReportTable | None:
-    """Share of signal taken for signal by (mH, mS), a column an epoch, the best in bold; None without scored epochs.
+    """Share of signal taken for signal by (mH, mS), one column per epoch, best in bold; None without scored epochs.
 
     An epoch that does not classify is never the best: one that takes every jet for signal has the whole signal.
     """

@@ -87,7 +87,7 @@ class ComparedFile:
 
     @property
     def is_control(self) -> bool:
-        """True for a control-region file; a frame that says nothing is one where it knows no masses."""
+        """True for a control-region file; a frame without metadata is one if it lacks masses."""
         if self.metadata.stage == "unknown":
             return self.report.looks_like_control_region
         return self.metadata.kind == "control" or self.metadata.data_type == DataType.DATA
@@ -114,7 +114,7 @@ class ComparedFile:
 
 
 def opened_files(settings: PlotSettings) -> list[ComparedFile]:
-    """All files, opened but not yet looked through.
+    """All files, opened but not read yet.
 
     Raises:
         InputFileError, MissingColumn, ForbiddenPickle: a file cannot be used.

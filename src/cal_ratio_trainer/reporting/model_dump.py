@@ -44,7 +44,7 @@ def layer_rows(file: Path) -> list[LayerRow]:
     """The layers of a .safetensors or .keras file of this program, in the file's order.
 
     Raises:
-        InputFileError: no such file, or not one of ours.
+        InputFileError: no such file, or no network of this program.
     """
     network = read_own_network(file)
     return [
@@ -108,7 +108,7 @@ class NetworkDescription(Result):
 
 
 def described_network(file: Path) -> NetworkDescription:
-    """The layers of a .keras file of ours; errors as `layer_rows`."""
+    """The layers of a network file of this program; errors as `layer_rows`."""
     return NetworkDescription(file, tuple(layer_rows(file)))
 
 

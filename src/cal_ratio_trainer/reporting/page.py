@@ -1,7 +1,7 @@
 """Tables of text, and one HTML page from Markdown: images inside, contents, sortable tables, no other file.
 
-The page forbids itself all connections and all scripts but its own (Content-Security-Policy), so that it can be
-opened from a mail without a second thought.
+The page forbids all connections and all scripts but its own (Content-Security-Policy), so that it is safe to open
+from a mail.
 """
 
 import base64
@@ -56,6 +56,11 @@ NOT_KNOWN = "-"
 def number(value: float | None, form: str) -> str:
     """A cell with a number in a format of `format`; '-' for None, NaN and infinity."""
     return NOT_KNOWN if value is None or not math.isfinite(value) else format(value, form)
+
+
+def percentage(share: float) -> str:
+    """A cell with a share in per cent, without the sign; '-' for NaN."""
+    return number(100 * share, ".1f")
 
 
 def unbroken(text: str) -> str:

@@ -26,6 +26,7 @@ from cal_ratio_trainer.plotting.roc import by_auc
 from cal_ratio_trainer.plotting.scores import LOGIT_TICKS, logit_positions
 from cal_ratio_trainer.plotting.style import CLASS_STYLES, output_title
 from cal_ratio_trainer.runs.figures import drawings_of_history
+from cal_ratio_trainer.runs.overview import BestEpoch
 from cal_ratio_trainer.runs.recommendation import ks_beyond_identical, ks_sums, pareto_front
 
 Chart = dict[str, Any]
@@ -49,7 +50,7 @@ def chart_json(content: Any) -> str:
 
 
 def numbers(values: Iterable[float] | NDArray[Any], digits: int = 4) -> list[float | None]:
-    """Values with so many significant digits; None for NaN and infinity."""
+    """Values rounded to `digits` significant digits; None for NaN and infinity."""
     rounded = [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in map(float, values)]
     return [int(value) if value is not None and value == int(value) else value for value in rounded]
 
@@ -68,10 +69,8 @@ def front_chart(history: Sequence[Mapping[str, float]], recommended: int | None)
         f"epoch {epoch}: AUC {1 - value:.4f}, K-S sum {total:.3f}"
         for epoch, (value, total) in enumerate(zip(missed, sums, strict=True))
     ]
-    row = history[front[0]]
-    expected, spread = (
-        sum(row.get(f"ks_{label.output}_{name}", math.nan) for label in Label) for name in ("expected", "spread")
-    )
+    first = BestEpoch.of(front[0], history[front[0]])
+    expected, spread = first.ks_expected, first.ks_spread
     x = {"title": "1 − AUC, signal against QCD + 0.1 BIB", "log": True, "low": best / 1.1, "high": high * 1.1}
     series: list[Chart] = []
     if math.isfinite(expected):

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,7 +42,7 @@ from cal_ratio_trainer.reporting.run_tables import (
 from cal_ratio_trainer.reporting.training_details import run_commands, training_details
 from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.directory import RUNNING, RunDirectory
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation, read_importance
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, ranges_of, read_evaluation, read_importance
 from cal_ratio_trainer.runs.figures import stored_references
 from cal_ratio_trainer.runs.overview import RunOverview
 
@@ -154,14 +153,13 @@ def _validation_part(overview: RunOverview) -> Iterator[str]:
     rows = {"recommended": best.row if best else None, "newest": history[-1]}
     names = {"recommended": best.words if best else NOT_KNOWN, "newest": str(len(history) - 1)}
     yield _table(validation_table(rows, names))
-    with_adversary = overview.settings.get("agreement", "adversary") == "adversary"
     front = front_chart(history, _recommended(overview))
-    charts = history_charts(history, stored_references(overview.record), with_adversary)
+    charts = history_charts(history, stored_references(overview.record), overview.has_adversary)
     yield from map(_chart, [front, *charts] if front else charts)
 
 
 def _section(title: str, blocks: Sequence[str] | Iterator[str]) -> Iterator[str]:
-    """A heading and what stands below it; nothing without that."""
+    """A heading with the blocks below it; nothing if there are no blocks."""
     blocks = list(blocks)
     if blocks:
         yield from (f"## {title}", *blocks)
@@ -190,7 +188,7 @@ def _test_part(epoch: int, figures: TestFigures) -> Iterator[str]:
     def chosen(*beginnings: str) -> list[str]:
         return [text for title, text in tables.items() if title.startswith(beginnings)]
 
-    yield from _section("Members, test part", chosen("The ensemble"))
+    yield from _section("Members of the ensemble, test part", chosen("The ensemble"))
     rocs, names = figures.rocs, [curve.background.name for curve in figures.rocs[:3]]
     charts = [roc_chart("All masses", rocs[:3], names)]
     by_mass = (("By mH, against QCD + 0.1 BIB", rocs[3:]), ("By mH, against QCD", figures.qcd_rocs))
@@ -227,7 +225,6 @@ def _test_part(epoch: int, figures: TestFigures) -> Iterator[str]:
         for output, histogram in zip(Label, region.histograms.logit, strict=True)
     ]
     yield from _section("Control regions, test part", [*map(_chart, regions), *chosen("MC and data in each")])
-    yield from _section("Members of the ensemble, test part", chosen("The ensemble"))
 
 
 def _importance(run: RunDirectory) -> Iterator[str]:
@@ -292,12 +289,9 @@ def _stored(overview: RunOverview, epoch: int) -> EpochHistograms | None:
         stored = EpochHistograms.read(overview.run.histograms_file(epoch))
     except InputFileError:
         return None
-    if stored.ks is not None:
-        return stored
     scaling = (overview.record.get("data") or {}).get("control", {}).get("scaling")
     edges = overview.settings.get("pt_ranges") or TrainSettings.defaults()["pt_ranges"]
-    ks = ks_of_row(dict(overview.history[epoch]), ranges_of(edges, Scaling(**scaling) if scaling else None))
-    return replace(stored, ks=ks)
+    return stored.with_ks_of(overview.history[epoch], ranges_of(edges, Scaling(**scaling) if scaling else None))
 
 
 def _commands(overview: RunOverview) -> str:

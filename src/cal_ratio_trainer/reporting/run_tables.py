@@ -12,7 +12,7 @@ from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration
-from cal_ratio_trainer.reporting.page import NOT_KNOWN, Markup, ReportTable, number
+from cal_ratio_trainer.reporting.page import NOT_KNOWN, Markup, ReportTable, number, percentage
 from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.directory import IMPORTED, RUNNING, RunDirectory
 from cal_ratio_trainer.runs.figures import labels_of_run
@@ -120,16 +120,12 @@ def merit_table(epoch: int, figures: TestFigures) -> ReportTable:
         ("AUC against QCD", number(found["auc_qcd"], ".4f")),
         ("AUC against BIB", number(found["auc_bib"], ".4f")),
         ("QCD rejection at 80 % of signal", number(found.get("rejection_qcd_80"), ".4g")),
-        (f"signal where {100 * found['mistag']:g} % of QCD pass [%]", _percent(found["signal_efficiency_at_mistag"])),
-        (f"BIB where {100 * found['mistag']:g} % of QCD pass [%]", _percent(found["bib_mistag"])),
+        (f"signal where {100 * found['mistag']:g} % of QCD pass [%]", percentage(found["signal_efficiency_at_mistag"])),
+        (f"BIB where {100 * found['mistag']:g} % of QCD pass [%]", percentage(found["bib_mistag"])),
         ("largest ε(S)/√ε(B)", number(found["max_efficiency_ratio"], ".2f")),
-        ("accuracy [%]", _percent(found["accuracy"])),
+        ("accuracy [%]", percentage(found["accuracy"])),
     )
     return ReportTable(f"Test part, epoch {epoch}", ("figure of merit", "value"), rows)
-
-
-def _percent(share: float) -> str:
-    return number(100 * share, ".1f")
 
 
 def members_table(overview: RunOverview) -> ReportTable:
@@ -192,7 +188,7 @@ def data_table(overview: RunOverview, figures: TestFigures | None) -> ReportTabl
 
 
 def file_table(run: RunDirectory) -> ReportTable:
-    """The files of a run that are there, with links."""
+    """The existing files of a run, with links."""
     there = {name: said for name, said in _FILES.items() if (run.path / name).is_file()}
     rows: list[tuple[str, str]] = [(Markup(f"[{name}]({name})"), Markup(said)) for name, said in there.items()]
     plots = sorted(path.name for path in run.path.iterdir() if path.suffix in (".png", ".pdf"))

@@ -30,7 +30,7 @@ _BETWEEN_COLUMNS = 3
 
 
 class UnknownColumn(UserError):
-    """A column to sort by that is not there; names those that are."""
+    """There is no such column to sort by; names the existing ones."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def run_list(settings: RunsSettings) -> RunList:
 
 
 def run_rows(settings: RunsSettings) -> list[RunRow]:
-    """The runs that are asked for, in order; a value that is not known stands last whichever way is sorted.
+    """The runs that are asked for, in order; runs without a known value come last in either order.
 
     Raises:
         UnknownColumn: there is no such column to sort by.

@@ -17,7 +17,7 @@ from cal_ratio_trainer.evaluation.summary import MemberFigure, RegionFigures, Te
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.progress import duration, with_prefix
-from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_text, number
+from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_text, number, percentage
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.recommendation import ks_sums
@@ -29,7 +29,7 @@ def training_details_text(figures: TestFigures) -> str:
 
 
 def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:
-    """All tables: what signal is held against, efficiencies, confusion, and the comparisons that there are jets for.
+    """All tables: ROC curves, efficiencies, confusion, and the comparisons that there are jets for.
 
     K-S and C2ST of MC and data need control jets, train and test needs jets that were trained on.
     """
@@ -69,13 +69,13 @@ def training_summary(run: RunDirectory, figures: TestFigures) -> str:
     rejections = ((100 * each.signal_efficiency, each) for each in figures.rocs[1].rejections)
     lines = {
         "test part": f"AUC {number(found['auc'], '.4f')}: against QCD {number(found['auc_qcd'], '.4f')}, BIB "
-        f"{number(found['auc_bib'], '.4f')}; accuracy {_percent(found['accuracy'])} %",
+        f"{number(found['auc_bib'], '.4f')}; accuracy {percentage(found['accuracy'])} %",
         "QCD rejection": ", ".join(
             f"{rejection_words(each).partition(' [')[0]} at {percent:.0f} %" for percent, each in rejections
         )
         + " of signal",
-        "working point": f"{_percent(found['signal_efficiency_at_mistag'])} % of signal, "
-        f"{_percent(found['bib_mistag'])} % of BIB where {100 * found['mistag']:g} % of QCD pass; largest "
+        "working point": f"{percentage(found['signal_efficiency_at_mistag'])} % of signal, "
+        f"{percentage(found['bib_mistag'])} % of BIB where {100 * found['mistag']:g} % of QCD pass; largest "
         f"ε(S)/√ε(B) {number(found['max_efficiency_ratio'], '.2f')}",
         "data and MC": _agreement_words(figures),
         "recommended": "no epoch"
@@ -110,10 +110,6 @@ def _agreement_words(figures: TestFigures) -> str:
     if all(not math.isfinite(excess) for _, excess in tests):
         return "too few jets in the test part of the control region"
     return f"above identical distributions: K-S {', '.join(words)}"
-
-
-def _percent(share: float) -> str:
-    return number(100 * share, ".1f")
 
 
 def run_commands(overview: RunOverview) -> dict[str, str]:

@@ -110,7 +110,7 @@ class RunDirectory:
 
     @property
     def networks(self) -> tuple["RunDirectory", ...]:
-        """The folders of networks 0 ... K-1, whether they are there or not; a run with one network is its own."""
+        """The folders of networks 0 ... K-1, which need not exist yet; a run with one network is its own."""
         rule = self.set_rule
         return (self,) if rule is None else networks_in(self.path, rule)
 
@@ -131,7 +131,7 @@ class RunDirectory:
 
     @property
     def history_file(self) -> Path:
-        """One row an epoch."""
+        """One row per epoch."""
         return self.path / "history.json"
 
     @property
@@ -311,7 +311,7 @@ class RunDirectory:
 
 
 def networks_in(folder: Path, rule: SetRule) -> tuple[RunDirectory, ...]:
-    """The folders of the networks of a set in its folder, whether they are there or not."""
+    """The folders of the networks of a set in its folder, which need not exist yet."""
     return tuple(RunDirectory(folder / f"{rule.word}_{number}") for number in range(rule.count))
 
 

@@ -98,7 +98,7 @@ def read_history(path: Path, names: tuple[str, ...]) -> tuple[list[dict[str, flo
         names: the figures that are known.
 
     Returns:
-        A row an epoch with all of `names` (NaN where the file has none), and figures of the file that are not known.
+        One row per epoch with all of `names` (NaN where the file has none), and figures of the file that are not known.
 
     Raises:
         InputFileError: it is no such file, or holds something else than numbers, or too many.

@@ -6,7 +6,7 @@ They are its history, the score histograms of each epoch, and the figures of mer
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -108,6 +108,10 @@ class EpochHistograms:
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise InputFileError(path, f"is not a complete file of histograms ({error})") from error
 
+    def with_ks_of(self, row: Mapping[str, float], pt_ranges: tuple[PtRange, ...]) -> "EpochHistograms":
+        """The same with the K-S distances of the epoch's row of the history, where the file has none."""
+        return self if self.ks is not None else replace(self, ks=ks_of_row(row, pt_ranges))
+
 
 def histograms_of(
     main: ScoredJets, control: ScoredControlJets, ks: ControlRegionKs, main_part: MainPart = "validation"
@@ -149,7 +153,7 @@ def ranges_of(edges: Sequence[float], scaling: Scaling | None = None) -> tuple[P
     )
 
 
-def ks_of_row(row: HistoryRow, pt_ranges: tuple[PtRange, ...]) -> ControlRegionKs | None:
+def ks_of_row(row: Mapping[str, float], pt_ranges: tuple[PtRange, ...]) -> ControlRegionKs | None:
     """The distances of an epoch from its row of the history; None where they are not in it."""
 
     def comparison(name: str) -> KsComparison:

@@ -21,7 +21,7 @@ from cal_ratio_trainer.plotting.histories import HistoryReferences, history_draw
 from cal_ratio_trainer.plotting.pool import draw_in_parallel
 from cal_ratio_trainer.plotting.roc import importance_drawings
 from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation, read_importance
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, ranges_of, read_evaluation, read_importance
 from cal_ratio_trainer.runs.recommendation import lacks_control_region
 
 _log = logging.getLogger(__name__)
@@ -128,13 +128,11 @@ def drawings_of_run(run: RunDirectory) -> list[Drawing]:
     # The outputs after an epoch are a matter of each network of a set; its folder has none of its own.
     for epoch, row in enumerate(history if run.set_rule is None else ()):
         try:
-            stored = EpochHistograms.read(run.histograms_file(epoch))
+            stored = EpochHistograms.read(run.histograms_file(epoch)).with_ks_of(row, pt_ranges)
         except InputFileError as error:
             _log.warning("the plots of epoch %d are left out: %s", epoch, error)
         else:
-            drawings += epoch_drawings(
-                epoch, stored.histograms, stored.ks or ks_of_row(row, pt_ranges), f"{stored.main_part} part"
-            )
+            drawings += epoch_drawings(epoch, stored.histograms, stored.ks, f"{stored.main_part} part")
     drawings += drawings_of_history(history, stored_references(record), settings.has_adversary)
     return drawings + _finals(run, history) + _importance(run)
 

@@ -66,7 +66,7 @@ class _Training:
         epochs: networks by epoch.
         newest: the network after the last epoch.
         newest_file: its file.
-        history: a row an epoch; None where there is none.
+        history: one row per epoch; None where there is none.
         notes: notes for the user.
     """
 

@@ -26,8 +26,8 @@ from cal_ratio_trainer.formats.registry import (
     ALL,
     Exported,
     NetworkToWrite,
-    OnnxOptions,
     Probes,
+    Source,
     export_networks,
     formats,
     formats_named,
@@ -86,7 +86,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
 
     Raises:
         RunError: there is no such run or epoch; or `folds` is given for a single network, or not given for folds.
-        InputFileError: a network file is missing, damaged or no network of ours.
+        InputFileError: a network file is missing, damaged or no network of this program.
         UnknownFormat: there is no format of this name.
         CannotHold, CannotAverage, ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as
             `formats.registry.export_networks`; nothing is left.
@@ -102,7 +102,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
         raise RunError(f"{found.name} is no fold set or ensemble, so --folds has nothing to write; leave it out")
     if any(each.name == "onnx" for each in formats_named(settings.format)):
         require_onnx()
-    loaded, options = found.load(), OnnxOptions(settings.opset, settings.with_preprocessing)
+    loaded = found.load()
     parts = [(found.files[0], loaded, settings.output_json)]
     if rule is not None and settings.folds:
         parts = [
@@ -127,11 +127,14 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
             facts = _facts_of_set(found, loaded, [facts])
         details = {rule.word: number} if rule is not None and settings.folds else {}
         averaged_with = tuple(each.weights() for each in others)
-        networks.append(NetworkToWrite(files, facts, first.weights(), probes, details, averaged_with))
-    facts = networks[0].facts
+        source = Source(
+            facts, first.weights(), probes, averaged_with, settings.opset, onnx_scales_jets=settings.with_preprocessing
+        )
+        networks.append(NetworkToWrite(files, source, details))
+    facts = networks[0].source.facts
     if rule is not None and settings.folds:
-        facts = _facts_of_set(found, loaded, [network.facts for network in networks])
-    exported = export_networks(networks, facts, settings.output_json, options)
+        facts = _facts_of_set(found, loaded, [network.source.facts for network in networks])
+    exported = export_networks(networks, facts, settings.output_json)
     notes = facts.notes if facts.folds is None else (facts.folds.sentence, *facts.notes)
     return TrainingExport(facts.name, notes, exported)
 

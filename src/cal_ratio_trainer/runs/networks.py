@@ -38,7 +38,7 @@ _BEGINNING = b'{"cal_ratio_trainer_run": '
 NEWEST = "last"
 BEST = "best"
 _ENDINGS = (".keras", SUFFIX)
-"""Of files of networks."""
+"""Endings of network files of this program."""
 
 
 def with_digest(content: bytes, run_id: str | None, epoch: int | None) -> bytes:
@@ -202,7 +202,7 @@ class NetworkFile:
 
     @property
     def name(self) -> str:
-        """For people: 'model/00003/12', or the path of the file."""
+        """Name for users: 'model/00003/12', or the path of the file."""
         if self.run is None:
             return str(self.file)
         return self.run.name if self.epoch is None else f"{self.run.name}/{self.epoch}"
@@ -211,7 +211,7 @@ class NetworkFile:
         """The network itself, on the CPU.
 
         Raises:
-            InputFileError: the file is missing, damaged or no network of ours.
+            InputFileError: the file is missing, damaged or no network of this program.
         """
         stored = read_own_network(self.file)
         classifier = Classifier(stored.shape)
@@ -224,7 +224,7 @@ class NamedNetworks:
     """The networks that a name means: one, or all networks of a fold set or ensemble.
 
     Attributes:
-        name: for people: 'model/00003/12', 'model/00003/best' of a set, or the path of a file.
+        name: for the user: 'model/00003/12', 'model/00003/best' of a set, or the path of a file.
         run: the run, or the folder of the set; None for a file that was named by its path.
         files: networks 0 ... K-1.
         rule: as in `Networks`.
@@ -239,7 +239,7 @@ class NamedNetworks:
         """The networks themselves, on the CPU.
 
         Raises:
-            InputFileError: a file is missing, damaged or no network of ours.
+            InputFileError: a file is missing, damaged or no network of this program.
         """
         return Networks(tuple(file.load() for file in self.files), self.rule)
 

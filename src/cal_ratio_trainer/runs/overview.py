@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cal_ratio_trainer.config.base import Rule
+from cal_ratio_trainer.config.training import ADVERSARY
 from cal_ratio_trainer.datasets.splits import SetRule
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label
@@ -64,7 +65,7 @@ class RunOverview:
         run: its folder.
         record: the content of run.json; empty where it cannot be read.
         settings: the content of training_params.yaml likewise.
-        history: one row an epoch; empty where there is none that can be read, or not all networks are begun.
+        history: one row per epoch; empty where there is none that can be read, or not all networks are begun.
         trouble: the files that cannot be read, with the reasons; empty where all can.
         set_rule: of a fold set or ensemble; None for a run with one network.
         networks: the networks of a set as far as they are begun, in order.
@@ -117,6 +118,11 @@ class RunOverview:
     def planned_epochs(self) -> int | None:
         """Number of epochs at the end."""
         return self.integer("planned_epochs")
+
+    @property
+    def has_adversary(self) -> bool:
+        """True where the adversary was trained, as in runs of earlier versions without the setting."""
+        return (self.setting("agreement") or ADVERSARY) == ADVERSARY
 
     @property
     def simulation(self) -> str | None:

@@ -138,7 +138,7 @@ def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAU
     Without control region the AUC decides among all epochs; of equal ones the earliest is chosen.
 
     Args:
-        history: a row an epoch. Epochs of several runs may follow each other: each K-S sum is compared with that of
+        history: one row per epoch. Epochs of several runs may follow each other: each K-S sum is compared with that of
             identical distributions in its own sample.
         rule: one of `RULES`.
 

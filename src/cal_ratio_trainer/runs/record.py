@@ -101,7 +101,7 @@ class Timings:
 
     @property
     def jets_per_second(self) -> float:
-        """Main jets a second in the steps alone."""
+        """Main jets per second in the steps alone."""
         return self.main_jets / self.steps if self.steps else 0.0
 
     def add_epoch(self, begin: float, stepped: float, validated: float, main_jets: int) -> None:
@@ -225,7 +225,7 @@ def shares_of(timings: Mapping[str, float]) -> dict[str, float]:
 
 
 def record_text(record: Mapping[str, Any]) -> str:
-    """A record as text for people: when, with which command and versions, where, and on which data."""
+    """A record as readable text: when, with which command and versions, where, and on which data."""
     content = {name: record[name] for name in ("tag", "note", "notes", "reason") if record.get(name)}
     content |= {name: record[name] for name in ("started", "command", "seed", "planned_epochs", "versions", "machine")}
     data = {

@@ -55,7 +55,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class RunGroup:
-    """Runs whose figures may be held against each other.
+    """Runs whose figures can be compared.
 
     Attributes:
         runs: at least one.
@@ -92,7 +92,7 @@ class RunGroup:
 
     @cached_property
     def classifying(self) -> set[tuple[int, int]]:
-        """(run, epoch) of those that classify, see `classifying_epochs`, held against all its runs."""
+        """(run, epoch) of epochs that classify, by comparison with all its runs; see `classifying_epochs`."""
         places = self.places
         return {places[position] for position in classifying_epochs(self.rows)}
 
@@ -298,7 +298,7 @@ def shortlist(group: RunGroup, best_of_each: int) -> list[Candidate]:
     """The best epochs of each run by each criterion and the recommended ones, by rising validation loss.
 
     Args:
-        group: runs that may be held against each other.
+        group: runs whose figures can be compared.
         best_of_each: number of epochs for each criterion.
     """
     candidates = []

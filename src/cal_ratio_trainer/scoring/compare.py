@@ -147,9 +147,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
         jets = next(iter(samples.values())).jets
         explanation = explain(scorer, jets.some, jets.second[jets.some_rows], jets.labelled)
     scores = settings.output_report.with_name(SCORES_FILE)
-    with writing_scores(scores) as writer:
-        writer.write(joined([_score_rows(region, sample.jets) for region, sample in samples.items()]))
-        writer.finish({"first": scorer.name, "second": second.name, BLIND_ABOVE: settings.blind_above})
+    _write_scores(scores, samples, {"first": scorer.name, "second": second.name, BLIND_ABOVE: settings.blind_above})
     return CompareSummary(
         first=scorer.name,
         second=second.name,
@@ -257,12 +255,18 @@ def _notes(
     return list(dict.fromkeys(notes))
 
 
-def _score_rows(region: Region, jets: ComparedJets) -> pa.Table:
-    table = jets.table.select([name for name in jets.table.column_names if name not in (*SCORE_COLUMNS, BLINDED)])
-    columns: dict[str, Any] = {name: table.column(name) for name in table.column_names}
-    columns["region"] = pa.array([region] * len(jets)).dictionary_encode()
-    for which, scores in (("first", jets.first), ("second", jets.second)):
-        columns |= {
-            f"jet_nn_{label.output}_{which}": pa.array(np.ascontiguousarray(scores[:, label])) for label in Label
-        }
-    return pa.table(columns)
+def _write_scores(file: Path, samples: dict[Region, ComparedSample], description: dict[str, Any]) -> None:
+    """Writes the scores of both, one row per jet; errors as `writing_scores`."""
+    tables = []
+    for region, jets in ((region, sample.jets) for region, sample in samples.items()):
+        kept = [name for name in jets.table.column_names if name not in (*SCORE_COLUMNS, BLINDED)]
+        columns: dict[str, Any] = {name: jets.table.column(name) for name in kept}
+        columns["region"] = pa.array([region] * len(jets)).dictionary_encode()
+        for which, scores in (("first", jets.first), ("second", jets.second)):
+            columns |= {
+                f"jet_nn_{label.output}_{which}": pa.array(np.ascontiguousarray(scores[:, label])) for label in Label
+            }
+        tables.append(pa.table(columns))
+    with writing_scores(file) as writer:
+        writer.write(joined(tables))
+        writer.finish(description)

@@ -115,7 +115,7 @@ class ComparedJets:
     Attributes:
         region: whether label 2 is BIB or data.
         labelled: False where labels mean nothing.
-        table: one row a jet, as `score_table` makes it, with the first's scores.
+        table: one row per jet, as `score_table` makes it, with the first's scores.
         first, second: [jets, 3] scores.
         fair: [jets] true where the jet had no say in either training, as far as that is known, and is not blinded
             data.

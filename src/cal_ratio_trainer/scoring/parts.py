@@ -88,7 +88,7 @@ def parts_by_split(settings: TrainSettings, jets: Jets) -> PartArray:
 
 
 def parts_by_events(groups: Sequence[EventGroup], jets: Jets) -> PartArray:
-    """The events of any file, held against the list that the run left.
+    """Parts of the jets of any file, [jets], by the list of events that the run left.
 
     A jet that is not in the list is unseen, unless it lacks a number by which the run identified events: then it is
     unknown, or unseen where its run number does not occur among those events.

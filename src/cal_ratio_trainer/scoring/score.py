@@ -64,7 +64,7 @@ class ScoreSummary:
         return sum(file.jets for file in self.files)
 
     def notes_of_files(self) -> list[str]:
-        """Sentences that a user should read of the files, each once, with the files it is about."""
+        """Notes on the files, each once, with the names of the files."""
         about: dict[str, list[str]] = {}
         for file in self.files:
             for note in dict.fromkeys(file.notes):
@@ -92,18 +92,7 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
         SameOutput: two files would be written to one.
         OSError: an output cannot be written.
     """
-    if settings.training is None:
-        raise ConfigError(["no network is given: name it last, or with --training"])
-    if not settings.input_files:
-        raise ConfigError(
-            [f"no files of jets are given, only {settings.training}, which is read as the name of the network"]
-        )
-    if not is_network(settings.training, settings.output_path):
-        for network in settings.input_files:
-            if is_network(network, settings.output_path):
-                words = [file for file in (*settings.input_files, settings.training) if file != network]
-                right = shlex.join(["cr_trainer", "score", *words, network])
-                raise ConfigError([f"{network} is a network, which comes last: {right}"])
+    _refuse_missing_words(settings)
     files = files_named(settings.input_files)
     outputs = outputs_for(files, settings.output_report.parent)
     own = [file for position, file in enumerate(outputs) if in_shard(position, settings.shard)]
@@ -143,6 +132,22 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
         if file.output is not None:
             file.output = outputs[file.file]
     return ScoreSummary(scorer.name, scorer.notes, tuple(done), scorer.pt_ranges)
+
+
+def _refuse_missing_words(settings: ScoreSettings) -> None:
+    """Raises ConfigError where files or network are not given, or the network does not come last."""
+    if settings.training is None:
+        raise ConfigError(["no network is given: name it last, or with --training"])
+    if not settings.input_files:
+        raise ConfigError(
+            [f"no files of jets are given, only {settings.training}, which is read as the name of the network"]
+        )
+    if not is_network(settings.training, settings.output_path):
+        for network in settings.input_files:
+            if is_network(network, settings.output_path):
+                words = [file for file in (*settings.input_files, settings.training) if file != network]
+                right = shlex.join(["cr_trainer", "score", *words, network])
+                raise ConfigError([f"{network} is a network, which comes last: {right}"])
 
 
 def outputs_for(files: Sequence[str], folder: Path) -> dict[str, Path]:

@@ -85,7 +85,7 @@ class Scorer:
     """The networks that a name means, used as one: a single one, or all of a fold set or ensemble.
 
     Attributes:
-        name: for people, 'model/00003/12', 'model/00003/best' of a set, or a path.
+        name: for the user, 'model/00003/12', 'model/00003/best' of a set, or a path.
         run: the run, or the folder of the set; None where it is not known.
         networks: on the device that they run on.
         trainings: of networks 0 ... K-1.
@@ -217,7 +217,7 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
 
     Raises:
         RunError: there is no such run or epoch, or a network of the set lacks it.
-        InputFileError: a file is missing, damaged or no network of ours.
+        InputFileError: a file is missing, damaged or no network of this program.
         ConfigError: the network reads one mass and nothing says which; or the GPU that was asked for is not there.
     """
     found = find_networks(name, reading.output_path, reading.rule)

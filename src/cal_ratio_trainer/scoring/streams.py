@@ -129,7 +129,7 @@ class JetStream(ABC):
 
 
 class FileOfJets(JetStream):
-    """A file that `open_jets` reads: of ours, or a frame of the earlier program."""
+    """A file that `open_jets` reads: one of this program, or a frame of the earlier program."""
 
     unit = "jets"
     labelled = True
@@ -315,7 +315,7 @@ def open_stream(
         further: columns that are needed beside those that the settings name.
 
     Raises:
-        InputFileError: it is missing, damaged, none of ours, or scaled otherwise than the network's training file.
+        InputFileError: it is missing, damaged, no file of jets, or scaled otherwise than the network's training file.
         MissingColumn: it lacks columns or branches, or features that the network reads.
         ForbiddenPickle: a pickle that asks for more than a frame.
     """

@@ -32,7 +32,7 @@ class DemoFiles:
     control: Path
 
 
-def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> DemoFiles:
+def demo_training_files(cache_path: Path | None = None) -> DemoFiles:
     """The demo's training files; made when they are first asked for, which takes about a minute on two cores.
 
     Several processes can ask at once: one makes them, the others wait. What a process leaves that is killed is never
@@ -40,7 +40,6 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
 
     Args:
         cache_path: folder of the data; None for the user's cache folder.
-        workers: processes that simulate and convert.
     """
     # Other parameters of the model give other jets, which must not be taken for those of before.
     parameters = resources.files("cal_ratio_trainer.simulation").joinpath("parameters.yaml").read_bytes()
@@ -53,7 +52,7 @@ def demo_training_files(cache_path: Path | None = None, workers: int = 2) -> Dem
                 # The lease is held here, so the process that made these was killed.
                 for remains in folder.parent.glob(f".{folder.name}-*"):
                     shutil.rmtree(remains, ignore_errors=True)
-                make_demo_files(folder, MAIN_JETS, CONTROL_JETS, workers)
+                make_demo_files(folder, MAIN_JETS, CONTROL_JETS, workers=2)
     return files
 
 

@@ -58,7 +58,7 @@ class EventDraft:
         axes: the jets.
         maker: method that makes each jet's constituents, [jets].
         decays: for each jet the decay that made it; only those of maker DECAY mean something.
-        per_event: further numbers, each with one row an event: [events] or [events, 2].
+        per_event: further numbers, each with one row per event: [events] or [events, 2].
         tried: number of events generated for these, before any selection (a fraction if it was sampled).
     """
 

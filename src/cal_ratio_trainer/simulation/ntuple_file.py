@@ -128,7 +128,7 @@ def _scalars(random: Generator, task: FileTask, events: int) -> dict[str, NDArra
 
 
 def _trigger_jets(random: Generator, draft: EventDraft, jets: Lists, is_data: bool) -> Lists:
-    """None or one trigger jet an event: the one drawn with the event, else at times one on the leading jet."""
+    """None or one trigger jet per event: the one drawn with the event, else at times one on the leading jet."""
     names = ("HLT_jet_pT", "HLT_jet_eta", "HLT_jet_phi", "HLT_jet_isBIB")
     if "HLT_jet_there" in draft.per_event:
         return Lists(

@@ -31,23 +31,11 @@ AUTO = "auto"
 
 _FREE_TO_CHANGE = {
     *("model_name", "output_path", "cache_path", "tag", "note", "epochs", "early_stopping", "keep_weights", "ks_limit"),
-    *(
-        "threads",
-        "device",
-        "data_place",
-        "engine",
-        "matmul_precision",
-        "cuda_graph",
-        "accumulate",
-        "c2st_every",
-        "epoch_plots",
-        "epoch_plots_of",
-        "plot_processes",
-        "tensorboard",
-        "mlflow",
-    ),
+    *("threads", "device", "data_place", "engine", "matmul_precision", "cuda_graph", "accumulate", "c2st_every"),
+    *("epoch_plots", "epoch_plots_of", "plot_processes", "tensorboard", "mlflow"),
     *FigureSettings.model_fields,
 }
+"""Settings that may change when a run goes on."""
 
 _log = logging.getLogger(__name__)
 
@@ -145,9 +133,11 @@ def continued_start(run: RunDirectory, layers: Layers) -> Start:
                 f"run {run.name} has no {file.name}; it cannot be continued (a training of the earlier program can be "
                 "brought in with cr_trainer import)"
             )
-    # Checked before the data are read, not minutes later.
     with run.lock():
-        _refuse_without_checkpoint(run)
+        # A run that was killed in its first epoch has no checkpoint and starts anew; a later one would be overwritten.
+        got_further = run.read_record().get("status") == "finished" or run.histograms_file(1).exists()
+        if got_further and not run.checkpoint_file.is_file():
+            raise RunError(f"run {run.name} has lost {run.checkpoint_file.name}; it cannot be continued")
     settings, asked, given = changed_settings(run, layers)
     changed = [name for name in given if getattr(asked, name) != getattr(settings, name)]
     record, has_checkpoint = run.read_record(), run.checkpoint_file.is_file()
@@ -201,13 +191,6 @@ def changed_settings(run: RunDirectory, layers: Layers) -> tuple[TrainSettings, 
             for name in forbidden
         )
     return settings, asked, given
-
-
-def _refuse_without_checkpoint(run: RunDirectory) -> None:
-    # A run that was killed in its first epoch has none and starts anew; one that got further would be overwritten.
-    got_further = run.read_record().get("status") == "finished" or run.histograms_file(1).exists()
-    if got_further and not run.checkpoint_file.is_file():
-        raise RunError(f"run {run.name} has lost {run.checkpoint_file.name}; it cannot be continued")
 
 
 def _warn_of_another_machine(run: RunDirectory) -> None:

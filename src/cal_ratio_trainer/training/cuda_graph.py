@@ -78,7 +78,7 @@ class DeviceJets:
 
 @dataclass(frozen=True)
 class DevicePacking:
-    """`packing.Packing` with fixed shape, on the device.
+    """`batch.Packing` with fixed shape, on the device.
 
     Attributes:
         rows: [room] int64, positions in the data set's values; without meaning where there is no constituent.
@@ -96,7 +96,7 @@ class DevicePacking:
 
 
 def pack_on_device(offsets: Tensor, positions: Tensor, slots: int, room: int) -> DevicePacking:
-    """The packing of some jets of a data set; equal to `packing.pack`, with room to spare.
+    """The packing of some jets of a data set; equal to `batch.pack`, with room to spare.
 
     Args:
         offsets: [jets of the data set + 1] int64.

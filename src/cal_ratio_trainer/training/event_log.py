@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FOLDER = "tensorboard"
 
 _EPOCHS_WITH_IMAGES = 20
-"""About as many epochs have their figures in the events: TensorBoard shows ten of a figure unless asked for more."""
+"""Approximate number of epochs whose figures are written: TensorBoard shows ten images of a name by default."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class EventLog:
         self._merits: dict[str, float] = {}
 
     def add(self, history: Sequence[HistoryRow]) -> None:
-        """Writes the epochs that it lacks without their NaNs, and figures that are drawn by now."""
+        """Writes new epochs, without their NaN values, and the figures that are drawn already."""
         for epoch in range(self._epochs, len(history)):
             self._add_scalars(epoch_metrics(history[epoch]), epoch)
         self._epochs = len(history)
@@ -53,14 +53,14 @@ class EventLog:
         self._merits = merit_metrics(figures)
 
     def close(self) -> None:
-        """Writes figures of merit and all figures that are drawn, and closes the file."""
+        """Writes the figures of merit and all remaining figures that are drawn, and closes the file."""
         if self._merits:
             self._add_scalars(self._merits, self._epochs - 1)
         self._add_images(waits=False)
         self._writer.close()
 
     def add_hyper_parameters(self) -> None:
-        """Writes the settings for the dashboard HPARAMS, without columns: TensorBoard puts those first that differ."""
+        """Writes the settings for the dashboard HPARAMS; without declared columns it shows those that differ first."""
         from tensorboard.compat.proto.event_pb2 import Event
 
         # `hparams.api` offers the same function and needs TensorFlow.
@@ -78,7 +78,11 @@ class EventLog:
         self._writer.add_event(event)
 
     def _add_images(self, waits: bool) -> None:
-        """Writes the figures of epochs, in their order: TensorBoard takes an earlier epoch for a new beginning."""
+        """Writes the figures of epochs in order: TensorBoard takes an earlier epoch after a later one for a restart.
+
+        Args:
+            waits: stop at the first epoch whose figures are not all drawn; otherwise write those that are there.
+        """
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -100,7 +104,7 @@ class EventLog:
 def event_log(run: RunDirectory, settings: TrainSettings, history: Sequence[HistoryRow]) -> Iterator[EventLog | None]:
     """Opens the event file of a run in its folder `tensorboard`; None if it is switched off or cannot be imported.
 
-    A run that goes on is written anew, so that it has one file, no epoch twice, and today's names throughout.
+    A continued run is written again from its first epoch: one file, no epoch twice, and current names throughout.
 
     Args:
         run: the run.

@@ -1,4 +1,4 @@
-"""Run of MLflow that follows a run: settings, history, figures of merit and files, where the setting `mlflow` says."""
+"""MLflow tracking of a run: settings, history, figures of merit and files go to the address in the setting `mlflow`."""
 
 import importlib.util
 import logging
@@ -23,20 +23,20 @@ from cal_ratio_trainer.training.signals import TrainingStopped
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A server that does not answer holds a training up for half a minute, not for many.
+    # A server that does not answer delays a training by half a minute, not by many.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
 """Environment variables of MLflow where the user has not set them."""
 
 _PAUSE = 20
-"""After an attempt that failed nothing is tried for so many times its duration: 5 % of the training's time at most."""
+"""Pause after a failed attempt, in units of its duration: failures take at most 5 % of the training's time."""
 
 _ID = "cal_ratio_trainer.id"
-"""Tag by which a run that goes on finds its run of MLflow."""
+"""Tag by which a continued run finds its MLflow run."""
 
 _PARAMETERS_AT_ONCE = 100
-"""Largest number that MLflow takes in one call."""
+"""MLflow's limit on parameters in one call."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def require_mlflow(settings: TrainSettings) -> None:
 
 
 class MlflowLog:
-    """Run of MLflow; made by `mlflow_log`. What fails is a warning, and is tried again later."""
+    """MLflow run of a run; made by `mlflow_log`. A failure is a warning, and its data are sent again later."""
 
     def __init__(self, address: str, run: RunDirectory, settings: TrainSettings, record: Mapping[str, Any]) -> None:
         self._address, self._run, self._settings, self._record = address, run, settings, record
@@ -68,7 +68,7 @@ class MlflowLog:
         self._next_attempt = 0.0
 
     def add(self, history: Sequence[HistoryRow]) -> None:
-        """Sends the epochs that MLflow lacks."""
+        """Sends the epochs that MLflow does not have yet."""
         self._history = history
         if time.perf_counter() >= self._next_attempt:
             self._attempt(self._send_epochs)
@@ -78,12 +78,12 @@ class MlflowLog:
         self._figures = figures
 
     def close(self, status: str) -> None:
-        """Sends all that MLflow lacks, of a finished training its results too; says if that is not possible.
+        """Sends the missing epochs, and the results of a finished training; warns if that is not possible.
 
         Args:
             status: FINISHED, KILLED or FAILED, as MLflow calls it.
         """
-        # A batch system may kill a process soon after its signal: no waiting for a server that has failed before.
+        # A batch system may kill a process soon after its signal, so a server that failed before is not waited for.
         if status == "FINISHED" or not self._is_in_trouble:
             self._attempt(lambda: self._send_end(status))
         if self._is_in_trouble:
@@ -148,7 +148,7 @@ class MlflowLog:
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
-        # Every step of making a database, and every repeated request.
+        # These would log every step of making a database, and every repeated request.
         for name, level in (("mlflow", "WARNING"), ("alembic", "WARNING"), ("urllib3.connectionpool", "ERROR")):
             logging.getLogger(name).setLevel(level)
         uri, artifacts = _stores(self._address)
@@ -165,7 +165,7 @@ class MlflowLog:
         else:
             name = self._run.name.removeprefix(f"{model}/")
             self._run_id = client.create_run(experiment_id, tags=self._tags(identity), run_name=name).info.run_id
-        # MLflow refuses to change one; those that may change do not make another training.
+        # MLflow refuses to change a parameter; settings that may change when a run goes on keep their first value.
         given = known[0].data.params if known else {}
         values = hyper_parameters(self._settings).items()
         parameters = [Param(name, str(value)) for name, value in values if name not in given]
@@ -189,7 +189,7 @@ class MlflowLog:
 def mlflow_log(
     run: RunDirectory, settings: TrainSettings, history: Sequence[HistoryRow], record: Mapping[str, Any]
 ) -> Iterator[MlflowLog | None]:
-    """Opens the run of MLflow of a run, the earlier one of a run that goes on; None if the settings name no place.
+    """Opens the MLflow run of a run, the earlier one of a continued run; None if the setting `mlflow` is null.
 
     Args:
         run: the run.
@@ -213,9 +213,10 @@ def mlflow_log(
 
 
 def _stores(address: str) -> tuple[str, str | None]:
-    """Address of figures and, of a folder, that of files: an SQLite database and a folder beside it.
+    """Tracking address and artifact address: of a folder, an SQLite database in it and a folder beside that.
 
-    MLflow's own store in files, `file:FOLDER`, is refused by its newer versions.
+    The artifact address is None for a server or database, which chooses its own. Newer versions of MLflow refuse their
+    own store in files, `file:FOLDER`.
     """
     if re.match(MLFLOW_ADDRESS, address):
         return address, None

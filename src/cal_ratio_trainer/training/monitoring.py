@@ -41,7 +41,7 @@ _NAMES = {
     "val_original_adv_lossf": "adversary in main update/loss validation",
     "val_original_adv_acc": "adversary in main update/accuracy validation",
 }
-"""Names of columns of the history; those of K-S and C2ST follow rules."""
+"""Names of columns of the history; those of K-S and C2ST are composed by `metric_name`."""
 
 _MERIT_NAMES = {
     "auc": "AUC",
@@ -59,7 +59,7 @@ _PLACE_AND_OUTPUT = {
     *FigureSettings.model_fields,
 }
 HYPER_PARAMETERS = tuple(name for name in TrainSettings.model_fields if name not in _PLACE_AND_OUTPUT)
-"""Settings that decide which network a training gives, and not only where it runs and what it writes."""
+"""Settings that change the trained network; all others only say where a training runs and what it writes."""
 
 
 def metric_name(column: str) -> str:

@@ -29,18 +29,8 @@ from cal_ratio_trainer.runs.directory import (
 from cal_ratio_trainer.runs.record import machine, now, versions
 
 _MAY_DIFFER = {
-    *(
-        "fold",
-        "member",
-        "cache_path",
-        "threads",
-        "device",
-        "plot_processes",
-        "epoch_plots",
-        "epoch_plots_of",
-        "tensorboard",
-        "mlflow",
-    ),
+    *("fold", "member", "cache_path", "threads", "device", "plot_processes", "epoch_plots", "epoch_plots_of"),
+    *("tensorboard", "mlflow"),
     *FigureSettings.model_fields,
 }
 """Settings in which the jobs that train one set may differ."""
@@ -66,12 +56,12 @@ class NetworkSet:
 
     @property
     def networks(self) -> tuple[RunDirectory, ...]:
-        """The folders of all its networks, whether they are there or not."""
+        """The folders of all its networks, which need not exist yet."""
         return networks_in(self.run.path, self.rule)
 
     @property
     def is_complete(self) -> bool:
-        """All networks are trained, and the figures of the set are there."""
+        """True where all networks are trained and the figures of the set are written."""
         return self.run.read_record().get("status") == FINISHED
 
     @property
@@ -89,7 +79,7 @@ class NetworkSet:
         return TrainSettings.make(**self.run.read_settings())
 
     def is_trained(self, number: int) -> bool:
-        """A network has come to its end, with all epochs that are planned or by early stopping."""
+        """True where a network has finished, after all planned epochs or by early stopping."""
         record = self.networks[number].read_record()
         return record.get("status") == FINISHED and int(record.get("planned_epochs") or 0) >= self.planned_epochs
 

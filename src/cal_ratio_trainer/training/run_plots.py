@@ -14,7 +14,7 @@ from cal_ratio_trainer.plotting import Drawing, figure_labels
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, epoch_plot_names, final_drawings
 from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, HistoryRow, ks_of_row, ranges_of
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, HistoryRow, ranges_of
 from cal_ratio_trainer.runs.figures import drawings_of_history, history_references
 from cal_ratio_trainer.workers.executor import available_cores
 
@@ -122,7 +122,7 @@ class RunPlots:
         """Draws the histories with the newest epoch, and waits until all plots are drawn."""
         if self._draws:
             self._submit(self._histories(), len(self.history))
-        self.undrawn = {each.path.name: str(each.error) for each in self._pool.finish()}
+        self.undrawn = {path.name: str(error) for path, error in self._pool.finish().items()}
 
     def described(self) -> dict[str, Any]:
         """Number and cost of the plots, for run.json."""
@@ -154,8 +154,8 @@ class RunPlots:
         except InputFileError as error:
             _log.warning("the plots of epoch %d cannot be drawn: %s", epoch, error)
             return
-        ks = stored.ks or ks_of_row(row, ranges_of(self._settings.pt_ranges, self._scaling))
-        self._submit(epoch_drawings(epoch, stored.histograms, ks, f"{stored.main_part} part"), epoch)
+        stored = stored.with_ks_of(row, ranges_of(self._settings.pt_ranges, self._scaling))
+        self._submit(epoch_drawings(epoch, stored.histograms, stored.ks, f"{stored.main_part} part"), epoch)
 
     def _drawing_s(self, figures: int) -> float:
         return figures * (self._pool.seconds_a_figure or _FIRST_GUESS_PER_FIGURE_S) / max(1, self._processes)

@@ -73,5 +73,5 @@ def new_sampler(settings: TrainSettings, data: TrainingData) -> Sampler:
 
 
 def mini_batches(settings: TrainSettings, main_jets: int) -> int:
-    """Number of mini-batches in an epoch of so many main jets: num_splits, or as batch_size gives."""
+    """Number of mini-batches in an epoch with `main_jets` main jets: num_splits, or by batch_size."""
     return settings.num_splits or max(1, round(main_jets / (settings.batch_size or 1)))

@@ -18,7 +18,7 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.data_table import data_sentences
 from cal_ratio_trainer.datasets.memory import gathered_bytes, step_bytes
-from cal_ratio_trainer.datasets.placement import DataPlace, Place, StepNeeds, data_place, step_size
+from cal_ratio_trainer.datasets.placement import DataPlace, Place, data_place, step_size
 from cal_ratio_trainer.datasets.sample import TrainingData, TrainingTensors
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
@@ -50,7 +50,7 @@ from cal_ratio_trainer.workers.child import ChildDied
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _JETS = 64
 _JETS_OF_SPREADS = 50_000
-"""At most so many jets give the spread of the inputs."""
+"""Maximum number of jets from which mean and spread of the inputs are computed."""
 _NOTICE_AFTER_S = 1.0
 _COMPILE_TIMEOUT_S = 60.0
 
@@ -88,9 +88,9 @@ def restored_threads() -> Iterator[None]:
 
 
 def compile_loops(step: TrainingStep, data: TrainingTensors, say: Callable[[str], None]) -> float:
-    """Sends a few jets through the network in each way that a training does; no weight changes.
+    """Compiles the engine's loops with passes of a few jets, so that no measured step includes compiling.
 
-    The engine's loops are compiled by it, so that no measured step includes compiling.
+    No weight changes.
 
     Args:
         step: holds the network.
@@ -143,7 +143,7 @@ class LoadedData:
     """The training files in memory.
 
     Attributes:
-        files: main file and, if any, control-region file.
+        files: as `training_files` returns them.
         data: jets with parts and weights.
         tensors: the same on the device.
         place: place of the constituents.
@@ -280,10 +280,10 @@ def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
     engine = engine_of(settings, device)
     splits, processes = mini_batches(settings, int(epoch.main)), ranks.place.processes
     step = step_bytes(shape, epoch.of(splits * processes), engine, settings.accumulate)
-    needs = StepNeeds(step, gathered_bytes(shape, epoch, splits, processes))
+    gathered = gathered_bytes(shape, epoch, splits, processes)
     # All look for free memory, and divide it by their number, before any of them takes its part.
     ranks.barrier()
-    place = data_place(settings, chosen, device, needs, ranks.place.local_processes)
+    place = data_place(settings, chosen, device, step=step, gathered=gathered, processes=ranks.place.local_processes)
     data, inputs = read_training_data(chosen, place.storage)
     return LoadedData(files, data, data.tensors(inputs, device, place.tensors), place, time.perf_counter() - begin)
 
@@ -391,7 +391,7 @@ def _new_classifier(
         ) from error
     if settings.standardize_inputs:
         trained = loaded.data.main.positions(Part.TRAIN)
-        # Evenly spaced ones: files may have their jets sorted.
+        # Evenly spaced ones, since the jets of a file may be sorted.
         classifier.standardise(loaded.tensors.jets, trained[:: -(-len(trained) // _JETS_OF_SPREADS) or 1])
     if initial is not None:
         classifier.set_weights(initial)

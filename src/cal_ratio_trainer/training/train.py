@@ -9,12 +9,13 @@ import math
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.used_events import EventGroup, trained_before, write_used_events
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
@@ -32,9 +33,9 @@ from cal_ratio_trainer.training.checkpoint import (
     take_state,
 )
 from cal_ratio_trainer.training.continuation import Start
-from cal_ratio_trainer.training.event_log import event_log
+from cal_ratio_trainer.training.event_log import EventLog, event_log
 from cal_ratio_trainer.training.loop import Observer, TrainingDiverged, TrainingLoop
-from cal_ratio_trainer.training.mlflow_log import mlflow_log, require_mlflow
+from cal_ratio_trainer.training.mlflow_log import MlflowLog, mlflow_log, require_mlflow
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.run_plots import RunPlots
 from cal_ratio_trainer.training.setup import LoadedData, Training, restored_threads, set_up
@@ -226,21 +227,19 @@ def _train_in(
         progress = load_checkpoint(run.checkpoint_file, training.step, run.read_record().get("id"))
     epochs = training.start.epochs_in_all(len(progress.history))
     try:
-        with stop_requests() as stop, RunPlots(run, settings, training.data, draws=draws) as plots, ExitStack() as logs:
+        with stop_requests() as stop, RunPlots(run, settings, training.data, draws=draws) as plots, ExitStack() as held:
             record |= begin_record(run, training, plots.references_as_json(), len(progress.history), epochs)
             say(f"run {run.name} in {run.path}")
             if observer is not None:
                 observer.begin(run)
             for note in record.get("notes", []) if training.start.run is None else []:
                 say(note)
-            events = logs.enter_context(event_log(run, settings, progress.history))
-            tracked = logs.enter_context(mlflow_log(run, settings, progress.history, record))
-            followers = [each for each in (events, tracked) if each is not None]
+            logs = held.enter_context(_opened_logs(run, settings, progress.history, record))
 
             def after_epoch(history: list[HistoryRow], histograms: EpochHistograms) -> None:
                 plots.after_epoch(history, histograms, lambda: _evaluate(run, training, len(history) - 1))
-                for each in followers:
-                    each.add(history)
+                for log in logs:
+                    log.add(history)
                 seconds_an_epoch = (time.perf_counter() - begin) / (len(history) - len(progress.history))
                 show(run, (epochs - len(history)) * seconds_an_epoch)
 
@@ -269,8 +268,8 @@ def _train_in(
             # A signal from here on would only spoil what takes seconds to complete.
             summary = _finish(run, training, progress, record, plots, details, stop)
             show(run, None)
-            for each in followers:
-                each.finish(summary.figures)
+            for log in logs:
+                log.finish(summary.figures)
             return summary
     except BaseException as error:
         end_early(run, training, record, error)
@@ -279,6 +278,15 @@ def _train_in(
             # From here on the others end, and torchrun ends this process with them.
             training.ranks.broadcast_text(_FILES_COMPLETE)
         raise
+
+
+@contextmanager
+def _opened_logs(
+    run: RunDirectory, settings: TrainSettings, history: list[HistoryRow], record: Mapping[str, Any]
+) -> Iterator[list[EventLog | MlflowLog]]:
+    """Logs of a run in TensorBoard and MLflow, as far as the settings ask for them; arguments as `mlflow_log`."""
+    with event_log(run, settings, history) as events, mlflow_log(run, settings, history, record) as tracked:
+        yield [log for log in (events, tracked) if log is not None]
 
 
 def _evaluate(run: RunDirectory, training: Training, epoch: int) -> TestFigures:

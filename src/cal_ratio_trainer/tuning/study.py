@@ -1,8 +1,8 @@
-"""A study on disk: its plan, its trials, and the choice of the next one; several processes may share it.
+"""A study on disk: its trials, and the choice of the next one; several processes may share it.
 
-The folder is `<output_path>/<study>/study`, beside the runs of the trials. The trials stand in a journal, a file to
-which Optuna only appends, under its own lock, which a process that was killed does not keep. The process of a trial
-also holds the lease of the trial (`files.leases`): a trial that says it is running and has no holder was killed.
+The folder is `<output_path>/<study>/study`, beside the runs of the trials. The trials are entries of a journal, to
+which Optuna only appends, under a lock that a killed process does not keep. The process of a trial also holds its
+lease (`files.leases`): a trial that is marked as running but has no holder was killed.
 """
 
 import math
@@ -17,24 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-)
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
-from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.config.tuning import Measure, Objective, Range, SearchSpace, search_space, settings_with
 from cal_ratio_trainer.errors import ConfigError, InputFileError, UserError
 from cal_ratio_trainer.files.leases import held_in_turn, is_leased, leased
 from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.tuning.objectives import Point, front, recommended
+from cal_ratio_trainer.tuning.plan import Checked, Plan
 
 if TYPE_CHECKING:
     import optuna
@@ -46,7 +35,7 @@ KILLED, RUNNING, INTERRUPTED, WAITING = "killed", "running", "interrupted", "wai
 _NAME = "study"
 _PLAN = "plan"
 _MAX_ATTEMPTS = 3
-"""Number of processes that may die in a trial: it may need more memory than there is."""
+"""Number of attempts at a trial whose process is killed, e.g. because it needs more memory than there is."""
 
 RUN, EPOCH, POINT, ENDED, REASON, SECONDS, EPOCHS = "run", "epoch_", "point", "ended", "reason", "seconds", "epochs"
 _RETRY_OF, _ATTEMPT = "retry_of", "attempt"
@@ -56,7 +45,7 @@ _NO_STUDY = (ArithmeticError, AssertionError, AttributeError, LookupError, Runti
 """Errors of Optuna and of this module about a journal that is damaged, or not as this program writes it."""
 
 _TARGET_QUANTILE, _MIN_TRIALS = 0.25, 8
-"""Share of the best trials that importances are about, and number of finished trials that they need."""
+"""Share of best trials for which importances are computed, and number of finished trials that this needs."""
 
 
 class MissingOptuna(UserError):
@@ -66,132 +55,18 @@ class MissingOptuna(UserError):
         super().__init__("cr_trainer tune needs the package optuna: pip install 'cal_ratio_trainer[tune]'")
 
 
-class _Checked(BaseModel):
-    """Entries of an untrusted journal; those without a field here are not checked."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-
-
-class _PlanEntries(_Checked):
-    settings: dict[str, Any]
-    search: dict[str, Any]
-    objective: Objective
-    agreement_measure: Measure
-    prune: PositiveInt | None
-    random_trials: PositiveInt
-
-
 _PointEntry = Annotated[tuple[float, PositiveFloat, float, NonNegativeInt], Field(strict=False)]
 
 
-class _TrialEntries(_Checked):
+class _TrialEntries(Checked):
     run: str | None = Field(default=None, pattern=r"^[0-9]{1,9}$")
-    points: list[_PointEntry] = []
+    points: list[_PointEntry] = Field(default=[])
     ended: Literal["stopped", "diverged", "failed"] = "failed"
     reason: str = ""
     seconds: NonNegativeFloat | None = None
     epochs: NonNegativeInt | None = None
     retry_of: NonNegativeInt | None = None
     attempt: PositiveInt = 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that the trials of a study have in common.
-
-    Attributes:
-        settings: of a training, for all settings that are not searched.
-        search: settings that are searched.
-        objective, measure: the two objectives.
-        prune: number of clearly better trials at which a trial is stopped; None never stops one.
-        random_trials: number of trials with random settings.
-    """
-
-    settings: TrainSettings
-    search: SearchSpace
-    objective: Objective
-    measure: Measure
-    prune: int | None
-    random_trials: int
-
-    def as_plain(self) -> dict[str, Any]:
-        """Returns the content in types of JSON."""
-        search = {
-            name: values.model_dump() if isinstance(values, Range) else values for name, values in self.search.items()
-        }
-        return {
-            "settings": self.settings.model_dump(mode="json"),
-            "search": search,
-            "objective": self.objective,
-            "agreement_measure": self.measure,
-            "prune": self.prune,
-            "random_trials": self.random_trials,
-        }
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> "Plan":
-        """Returns the plan from its plain content.
-
-        Raises:
-            ValueError: it is no plan.
-            ConfigError: this version refuses its settings.
-        """
-        _PlanEntries.model_validate(plain)
-        settings = TrainSettings.make(**plain["settings"])
-        search = search_space(plain["search"], settings, "search space of the study", set())
-        return cls(
-            settings,
-            search,
-            plain["objective"],
-            plain["agreement_measure"],
-            plain["prune"],
-            plain["random_trials"],
-        )
-
-    def distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
-        """Returns the search space for Optuna; a choice that is a list is written as text."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-        found: dict[str, optuna.distributions.BaseDistribution] = {}
-        for name, values in self.search.items():
-            if not isinstance(values, Range):
-                found[name] = CategoricalDistribution([_as_choice(value) for value in values])
-            elif isinstance(values.low, int) and isinstance(values.high, int):
-                found[name] = IntDistribution(values.low, values.high, log=values.log)
-            else:
-                found[name] = FloatDistribution(values.low, values.high, log=values.log)
-        return found
-
-    def searched(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the values of the searched settings, from the parameters of a trial."""
-        found = {}
-        for name, value in params.items():
-            values = self.search.get(name)
-            choices = values if isinstance(values, list) else ()
-            found[name] = next((choice for choice in choices if _as_choice(choice) == value), value)
-        return found
-
-    def settings_of(self, params: Mapping[str, Any]) -> TrainSettings:
-        """Returns the settings of a training with those of a trial; errors as `settings_with`."""
-        return settings_with(self.settings, self.searched(params))
-
-    def first_params(self) -> dict[str, Any] | None:
-        """Returns the parameters of a trial with the plan's own settings; None where the space lacks one of them."""
-        params = {}
-        for name, values in self.search.items():
-            value = getattr(self.settings, name)
-            if isinstance(values, Range):
-                is_inside = value is not None and values.low <= value <= values.high
-            else:
-                is_inside = value in values
-            if not is_inside:
-                return None
-            params[name] = _as_choice(value)
-        return params
-
-
-def _as_choice(value: Any) -> Any:
-    return yaml.safe_dump(value, default_flow_style=True).strip() if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.config.base import SchedulingSettings
 from cal_ratio_trainer.config.loading import DEFAULTS, Layers, shown
@@ -31,6 +31,7 @@ from cal_ratio_trainer.training.setup import LoadedData, load_data
 from cal_ratio_trainer.training.signals import TrainingStopped
 from cal_ratio_trainer.training.train import train
 from cal_ratio_trainer.tuning.objectives import MEASURES, OBJECTIVES, Point, best_point, rejection_columns
+from cal_ratio_trainer.tuning.plan import Plan
 from cal_ratio_trainer.tuning.study import (
     DIVERGED,
     ENDED,
@@ -43,7 +44,6 @@ from cal_ratio_trainer.tuning.study import (
     RUN,
     SECONDS,
     STOPPED,
-    Plan,
     StudyFile,
     TrialRow,
     TrialTable,
@@ -68,20 +68,10 @@ _STOPPED = "stopped by the study"
 
 _NO_JET_DEPENDS_ON = {
     *("learning_rate", "adversary_learning_rate", "schedule", "optimizer", "weight_decay", "clip_gradient"),
-    *(
-        "average_weights",
-        "agreement_strength",
-        "distance_rise",
-        "regularization",
-        "dropout",
-        "epochs",
-        "early_stopping",
-        "model_name",
-        "note",
-        "standardize_inputs",
-    ),
+    *("average_weights", "agreement_strength", "distance_rise", "regularization", "dropout", "epochs"),
+    *("early_stopping", "model_name", "note", "standardize_inputs"),
 }
-"""Settings with which two trials read the same jets to the same place."""
+"""Settings that have no effect on the jets in memory, which two trials can then share."""
 
 _BULKY = ("keras", "histograms", "test_sample.parquet", "control_test_sample.parquet")
 
@@ -135,7 +125,7 @@ def tune_study(
                 raise TrainingStopped(f"stopped in a trial; go on with '{again}'", done.error.exit_status)
             if done.error is not None:
                 if not settings.resume and not opened.table().finished:
-                    # The same study can be begun again with what was wrong put right.
+                    # So that the same study can be started again once the mistake is corrected.
                     shutil.rmtree(folder, ignore_errors=True)
                 raise done.error
             if done.result is None:
@@ -145,11 +135,8 @@ def tune_study(
             say(trial_sentence(table, table.trials[done.result]))
             _write_best(opened, table)
             after_trial(opened)
-    table = opened.table()
     if settings.keep_trials == "front":
-        for trial in table.trials:
-            if trial.state in (FINISHED, STOPPED) and trial not in table.front and trial.run is not None:
-                _remove_bulky(trial.run)
+        _keep_front(opened.table())
     return opened
 
 
@@ -357,7 +344,8 @@ def _tell(opened: StudyFile, trial: "optuna.Trial", run: RunDirectory, seconds: 
 
 def trial_sentence(table: TrialTable, trial: TrialRow) -> str:
     """Sentence on a trial: state, objectives, run with epoch, searched settings."""
-    params = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
+    values = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in trial.params.items()}
+    params = ", ".join(f"{name} {value}" for name, value in values.items())
     if trial.point is None:
         return f"trial {trial.number} {trial.state} ({params}): {trial.reason}"
     point, plan = trial.point, table.plan
@@ -367,10 +355,6 @@ def trial_sentence(table: TrialTable, trial: TrialRow) -> str:
         f"trial {trial.number} {trial.state}: {OBJECTIVES[plan.objective]} {point.figure:{form}} ± "
         f"{point.error:{form}}, {MEASURES[plan.measure]} {point.excess:+.1f}{run} ({params})"
     )
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def best_file(opened: StudyFile) -> Path:
@@ -386,10 +370,13 @@ def _write_best(opened: StudyFile, table: TrialTable) -> None:
     write_text(best_file(opened), f"# {trial_sentence(table, table.best)}\n{settings.as_yaml()}")
 
 
-def _remove_bulky(run: RunDirectory) -> None:
-    for name in _BULKY:
-        path = run.path / name
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+def _keep_front(table: TrialTable) -> None:
+    """Removes networks, histograms and test jets of all ended trials that are not on the front."""
+    for trial in table.trials:
+        if trial.run is None or trial.state not in (FINISHED, STOPPED) or trial in table.front:
+            continue
+        for path in (trial.run.path / name for name in _BULKY):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

@@ -25,6 +25,9 @@ Item = TypeVar("Item")
 
 _END = object()
 
+_WAIT_S = 0.5
+"""Timeout of a wait for tasks that end. [s]"""
+
 
 def prefetched(make: Callable[[], Iterator[Item]]) -> Generator[Item, None, None]:
     """The items of an iterator, made in a thread, one ahead of their use.
@@ -155,7 +158,7 @@ class Executor(ABC):
     def close(self, finishes_tasks: bool) -> None:
         """Ends the executor; after an error, running tasks are abandoned."""
 
-    def all_of(self, tasks: Iterable[Task], wait_s: float = 0.5) -> Iterator[Done]:
+    def all_of(self, tasks: Iterable[Task]) -> Iterator[Done]:
         """Runs all tasks and yields results as they are ready. Submits only as many as keep all workers busy."""
         waiting, under_way = iter(tasks), 0
         while True:
@@ -164,6 +167,6 @@ class Executor(ABC):
                 under_way += 1
             if not under_way:
                 return
-            for done in self.wait(wait_s):
+            for done in self.wait(_WAIT_S):
                 under_way -= 1
                 yield done

@@ -46,7 +46,7 @@ class Steps(Generic[Request, Result]):
         whole: does a file, or cuts it where it is large and may be cut: (report, request, may be cut).
         piece: does a piece: (report, request, piece); what it gives goes to `join`.
         join: puts the results of all pieces, in order, together: (report, request, results).
-        elsewhere: the result of a file that another run is at work on.
+        elsewhere: the result of a file that another process works on.
         failed: the result of a file that raised an error, or the error again where it is not the file's own.
         discard: removes what the pieces of a file have left behind.
     """

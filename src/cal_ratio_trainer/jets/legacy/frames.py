@@ -137,7 +137,7 @@ def flat_chunks(
         rows: largest number of jets per batch.
 
     Raises:
-        InputFileError: a label is none of ours, or empty slots hold a number like -999.
+        InputFileError: a label is unknown, or empty slots hold a number like -999.
     """
     total, step = len(columns["label"]), min(rows, ROWS_AT_A_TIME)
     for start in range(0, total, step):

@@ -86,7 +86,7 @@ class Encoder(ABC):
         formats: names of the network formats that can hold it, besides safetensors, which holds every one.
         pytorch_only: it runs on PyTorch's operations alone, which `auto` then chooses.
         any_length: its ONNX nodes take any number of slots, 0 included, so that empty ones need not be fed.
-        input_layer: name of the dense layer, with `kernel` and `bias`, that alone reads the constituents; None where
+        input_layer: name of the one dense layer, with `kernel` and `bias`, that reads the constituents; None where
             there is no such layer, and the inputs cannot be standardised.
         options: its own settings (`encoder_options`) with their defaults, all at least 1.
     """

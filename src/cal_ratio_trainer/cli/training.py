@@ -1,4 +1,4 @@
-"""`cr_trainer train`."""
+"""`cr_trainer train` and `cr_trainer tune`."""
 
 import click
 
@@ -7,18 +7,19 @@ from cal_ratio_trainer.cli.options import Argument, SettingsCommand
 from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.profiles import default_words, resolve_layers
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.config.tuning import TuneSettings
 from cal_ratio_trainer.launching import report_failure
 
 
-def adjust(layers: Layers) -> Layers:
+def resolved(layers: Layers) -> Layers:
     """Resolves settings from several sources that depend on each other, and prints the result."""
-    resolved, notices = resolve_layers(layers)
+    result, notices = resolve_layers(layers)
     for notice in notices:
         click.echo(notice, err=True)
-    return resolved
+    return result
 
 
-def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> int:
+def train(settings: TrainSettings, continue_from: str | None, layers: Layers) -> int:
     """Trains, then says what came out and where it lies."""
     from cal_ratio_trainer.api.commands import train_with
     from cal_ratio_trainer.training.signals import TrainingStopped
@@ -49,15 +50,14 @@ def run(settings: TrainSettings, continue_from: str | None, layers: Layers) -> i
     return EXIT_FAILED_PARTS
 
 
-command = SettingsCommand(
+TRAIN = SettingsCommand(
     name="train",
-    help="Train the network on the main training file MAIN and the control-region file CONTROL. Without them it trains "
-    "on a built-in demo data set, made when it is first asked for. Results go to "
-    "<output_path>/<model_name>/<run number>.",
+    help="Train the network on the main training file MAIN and the control-region file CONTROL, without them on demo "
+    "data, which the first such training simulates. Results go to <output_path>/<model_name>/<run number>.",
     settings=TrainSettings,
-    run=run,
+    run=train,
     arguments=(Argument("files", metavar="[MAIN] [CONTROL...]", settings=("main_training_file", "cr_training_file")),),
-    adjust=adjust,
+    adjust=resolved,
     common=(
         *("profile", "epochs", "continue_from", "start_from", "learning_rate", "seed"),
         *("agreement", "agreement_strength", "encoder", "sample_fraction", "folds", "seeds"),
@@ -70,7 +70,45 @@ command = SettingsCommand(
             ["continue_from", "--continue", "--continue-n", "--continue_n"],
             metavar="RUN",
             help="Continue a run of this model: its number, -1 for the newest, or auto for the newest unfinished one "
-            "(a new one if there is none). An interrupted run finishes its planned epochs, a finished one gets more.",
+            "(a new one if there is none). An interrupted run finishes its planned epochs; a finished "
+            "one gets --epochs more.",
         )
     ],
-).build()
+)
+
+
+def tune(settings: TuneSettings, layers: Layers) -> int:
+    """Runs trials, then says which one is recommended and where the report is."""
+    from cal_ratio_trainer.api.commands import tune_with
+    from cal_ratio_trainer.training.signals import TrainingStopped
+
+    try:
+        result = tune_with(layers, lambda text: click.echo(text, err=True))
+    except TrainingStopped as stopped:
+        return report_failure(str(stopped), stopped.exit_status)
+    click.echo(result.headline)
+    click.echo(f"report: {result.report} and {result.page}", err=True)
+    if result.best_config is not None:
+        click.echo(f"train with the recommended settings: cr_trainer train --config {result.best_config}", err=True)
+    return 0
+
+
+TUNE = SettingsCommand(
+    name="tune",
+    help="Search for better settings of a training, with Optuna.\n\n"
+    "A trial is a training with other values of the settings in --search, by default learning rate, strength of "
+    "agreement, dropout and schedule. All other settings are those of a training: profile, --config and options. STUDY "
+    "names the study: its trials are runs of this model, its report and best.yaml are in their folder.",
+    settings=TuneSettings,
+    run=tune,
+    arguments=[Argument("study", many=False, metavar="STUDY")],
+    adjust=resolved,
+    common=(
+        *("trials", "hours", "objective", "search", "workers", "main_training_file", "cr_training_file", "epochs"),
+        *("profile", "resume", "seed", "output_path", "device", "threads"),
+    ),
+    wants_layers=True,
+    default_words=default_words(),
+)
+
+COMMANDS = (TRAIN, TUNE)

@@ -1,16 +1,17 @@
-"""`cr_trainer convert divertanalysis`."""
+"""Commands on ntuples: `demo` and `convert divertanalysis`."""
 
 import glob
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS
 from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.errors import harmless
 from cal_ratio_trainer.jets.labels import DataType
 
@@ -25,7 +26,34 @@ _WIDTH_WITHOUT_TERMINAL = 200
 _MAX_ROWS = 1000
 
 
-def run(settings: ConvertSettings) -> int:
+def demo(settings: DemoSettings) -> int:
+    """Simulates, then says what was made, where it is and what to do with it."""
+    summary = crt.demo(settings)
+    for role in ("main", "control"):
+        jets = Counter[str]()
+        for file in summary.files:
+            if file.role == role:
+                jets[file.data_type.value] += file.jets
+        print(f"{role} jets: " + ", ".join(f"{count} {kind}" for kind, count in jets.items()))
+    events = sum(file.events for file in summary.files)
+    print(f"{len(summary.files)} ntuples with {events} events in {summary.output_path}")
+    print("A parametric model tuned on some hundred real jets, not a detector simulation: no physics conclusions.")
+    print(f"Next:\n  cd {summary.output_path}\n  cr_trainer convert divertanalysis --config convert.yaml")
+    print("  cr_trainer build --config build_main.yaml\n  cr_trainer build --config build_control.yaml")
+    return 0
+
+
+DEMO = SettingsCommand(
+    name="demo",
+    help="Simulate DiVertAnalysis ntuples: signal on a grid of masses, multijet MC in slices of pt, beam-induced "
+    "background and a control region of simulation and data. The model is parametric and tuned on real jets; it is no "
+    "detector simulation. Settings files beside the ntuples convert and build them.",
+    settings=DemoSettings,
+    run=demo,
+)
+
+
+def convert(settings: ConvertSettings) -> int:
     """Converts, then says what became of each file; returns 1 where any failed, 3 where others still work on some."""
     summary = crt.convert(settings)
     _print(summary)
@@ -40,35 +68,35 @@ def run(settings: ConvertSettings) -> int:
 
 
 _KINDS = {"main": (DataType.SIGNAL, DataType.QCD, DataType.BIB), "control": (DataType.QCD, DataType.DATA)}
-"""Data types of the files that `build` makes a training file of each kind of."""
+"""Data types from which `build` makes a training file of each kind."""
 
 _MAX_NAMED = 8
-"""Number of files and patterns up to which a command names them all."""
+"""Maximum number of files and patterns that a suggested command names."""
 
 
 def _next_commands(summary: "ConversionSummary") -> str:
-    """Commands that build training files of the converted jets; a control-region file needs multijets and data."""
+    """Suggested commands that build training files of the converted jets; a control-region file needs QCD and data."""
     rows = [row for row in summary.rows if row.is_converted]
     types = {row.data_type for row in rows if row.data_type is not None}
-    # Multijets are for both kinds; alone they are more often those of a main file.
+    # QCD jets are for both kinds; files of QCD alone are more often for a main file.
     kinds = [kind for kind, own in _KINDS.items() if types & {*own} - {DataType.QCD}] or ["main"] * bool(types)
-    commands, told = [], dict[str, str]()
+    commands, placeholders = [], dict[str, str]()
     for kind in kinds:
         files = _files_of(rows, _KINDS[kind])
         if len(files) > _MAX_NAMED:
             there = ", ".join(each for each in _KINDS[kind] if each in types)
-            files, told[f"{kind.upper()}..."] = [f"{kind.upper()}..."], f"the files of {there}"
+            files, placeholders[f"{kind.upper()}..."] = [f"{kind.upper()}..."], f"the files of {there}"
         if kind == "control" and DataType.QCD not in types:
-            files, told["MULTIJETS..."] = [*files, "MULTIJETS..."], "converted files of qcd"
+            files, placeholders["MULTIJETS..."] = [*files, "MULTIJETS..."], "converted files of qcd"
         commands.append(f"cr_trainer build {' '.join(files)} --kind {kind} --output {kind}.parquet")
     if not commands:
-        return "Next: other files, or wider cuts: there are no jets to build a training file of"
-    meant = f" ({'; '.join(f'{word} are {words}' for word, words in told.items())})" if told else ""
+        return "Next: convert other files or use wider cuts: there are no jets for a training file"
+    meant = f" ({'; '.join(f'{word} are {words}' for word, words in placeholders.items())})" if placeholders else ""
     return f"Next{meant}: {commands[0]}" if len(commands) == 1 else "\n  ".join([f"Next{meant}:", *commands])
 
 
 def _files_of(rows: Sequence["ConversionRow"], types: Sequence[DataType]) -> list[str]:
-    """Outputs of some data types for a shell: a pattern for each folder, or names in a folder with others too."""
+    """Outputs of some data types, quoted for a shell: a pattern per folder, or names in a folder with other types."""
     outputs = {row.output: row.data_type in types for row in rows if row.output is not None}
     mixed = {output.parent for output, is_one in outputs.items() if not is_one}
     words = {
@@ -93,7 +121,7 @@ def _print(summary: "ConversionSummary") -> None:
 
 
 def _files(summary: "ConversionSummary", is_narrow: bool) -> "Table":
-    """A row for each file; where there are very many, those that are converted are left to the line below.
+    """One row per file; of very many files, only those that are not converted.
 
     Args:
         summary: of the conversion.
@@ -156,18 +184,20 @@ def _by_sample(title: str, samples: "dict[str, list[CutflowStep]]", cell: "Calla
     return table
 
 
-command = SettingsCommand(
+CONVERT = SettingsCommand(
     name="divertanalysis",
-    help="Convert DiVertAnalysis ntuples to files of jets, one for each.\n\n"
-    "FILES are paths, URLs or patterns of either. Files that are done already are passed over, and several of these "
-    "commands can share one list. A file that cannot be converted is named at the end, and the exit status is then 1; "
-    "it is 3 where another command is still at work on a file, so that the set is not complete yet.",
+    help="Convert DiVertAnalysis ntuples to files of jets, one for each ntuple.\n\n"
+    "FILES are paths, URLs or patterns of either. Files that are already converted are skipped, and several such "
+    "commands can share one list. The exit status is 1 if a file cannot be converted; it is named at the end. The exit "
+    "status is 3 if another command still converts a file of the list, so that the set is not complete yet.",
     settings=ConvertSettings,
-    run=run,
+    run=convert,
     common=(
         *("data_type", "llp_mH", "llp_mS", "min_jet_pt", "max_jet_pt", "output_path", "layout", "keep_branches"),
         *("schema_file", "max_events", "overwrite", "workers"),
     ),
     arguments=[Argument("input_files")],
     extra_names={"schema_file": ("--schema",)},
-).build()
+)
+
+COMMANDS = (DEMO, CONVERT)
