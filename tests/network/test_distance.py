@@ -176,4 +176,4 @@ def test_its_strength_rises_over_a_share_of_the_steps_and_stays() -> None:
         found.append(float(method.penalty(jets, 300, sums()) / at_once.penalty(jets, 300, sums())))
         method.after_step()
         at_once.after_step()
-    assert found == pytest.approx([0.04, 0.16, 0.36, 0.64, 1.0, 1.0, 1.0, 1.0])
+    assert found == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0, 1.0])

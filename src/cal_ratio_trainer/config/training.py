@@ -178,11 +178,11 @@ class TrainSettings(FigureSettings):
         "for others. [1]",
     )
     distance_rise: float = Field(
-        default=0.8,
+        default=0.3,
         ge=0,
         le=1,
-        description="Share of the planned steps over which the strength of the distance rises from 0, with the square "
-        "of the steps done; 0: full strength from the first step. [fraction]",
+        description="Share of the planned steps over which the strength of the distance rises linearly from 0; 0: full "
+        "strength from the first step. [fraction]",
     )
     adversary_weight: float | None = Field(
         default=None,

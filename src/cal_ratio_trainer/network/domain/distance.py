@@ -67,13 +67,12 @@ class Distance(DomainLoss):
 
     @property
     def strength(self) -> Tensor:
-        """Strength in the present step, a scalar: it rises with the square of the steps done to its full value.
+        """Strength in the present step, a scalar: it rises linearly to its full value, and stays there.
 
-        At full strength from the first step the network first learns to give all jets the same output, in which it may
-        remain where a mini-batch has few control jets.
+        At full strength from the first step the network first learns to give all jets the same output.
         """
         rising_steps = max(1.0, self.settings.distance_rise * self.settings.steps)
-        return self.settings.weight * ((self.steps_done + 1) / rising_steps).clamp(max=1.0).square()
+        return self.settings.weight * ((self.steps_done + 1) / rising_steps).clamp(max=1.0)
 
     def penalty(self, jets: ControlJets, total: int, sums: StepSums) -> Tensor:
         """Strength times the distance of all control jets of the mini-batch and those of the last ones."""
