@@ -2,7 +2,7 @@
 
 `python -m benchmarks.learning FOLDER` makes in FOLDER once two demo data sets of different seeds (20,000 jets of each
 kind, main and control), trains on the first with each way to make data and simulation agree, and judges the last epoch
-on the second. A case is PROFILE/AGREEMENT/STRENGTH, such as best/distance/4; several strengths show a method's front.
+on the second. A case is PROFILE/AGREEMENT/STRENGTH, such as best/distance/6; several strengths show a method's front.
 `--num_splits 10 50 230`, `--epochs 15 20 60`, `--encoders lstm deep_sets transformer` or `--engines numba torch`
 compare those, `--set learning_rate=0.001` changes any other setting, and `--engines torch --precisions tf32 bf16`
 rounds the factors of all matrix products as a graphics card may.
@@ -50,7 +50,7 @@ from cal_ratio_trainer.training.train import train
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-METHODS = ("best/none", "manual/adversary/10", "best/adversary/3", "best/distance/4", "best/reversal/3")
+METHODS = ("best/none", "manual/adversary/10", "best/adversary/3", "best/distance/6", "best/reversal/3")
 FIGURES = {
     "AUC": ("auc", ".4f"),
     "rejection at 80 %": ("rejection_80", ".1f"),

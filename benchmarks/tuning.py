@@ -19,7 +19,7 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
 from cal_ratio_trainer.tuning.study import study_folder
 
-CASE, STUDY = "best/distance/4", "tuned"
+CASE, STUDY = "best/distance/6", "tuned"
 
 
 def main() -> None:

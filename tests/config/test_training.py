@@ -22,7 +22,7 @@ def resolved(config: dict[str, Any] | None = None, **flags: Any) -> tuple[TrainS
 def test_without_a_config_file_the_profile_is_best_and_the_demo_has_few_epochs() -> None:
     settings, _ = resolved()
     assert (settings.profile, settings.epochs, settings.sample_fraction) == ("best", 15, 1.0)
-    assert (settings.agreement, settings.agreement_strength) == ("distance", 4.0)
+    assert (settings.agreement, settings.agreement_strength) == ("distance", 6.0)
     layers, _ = resolve_layers([DEFAULTS, ("command line", {"epochs": 3})])
     assert profile_notice(layers).startswith("profile best: agreement distance")
     assert profile_notice(layers).endswith(", sample_fraction 1.0")
