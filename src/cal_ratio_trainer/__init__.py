@@ -26,10 +26,9 @@ if TYPE_CHECKING:
         read_jets,
         resample,
         score,
-        train,
-        tune,
         watch,
     )
+    from cal_ratio_trainer.api.training import train, tune
     from cal_ratio_trainer.errors import UserError
 
 __all__ = [
@@ -63,7 +62,8 @@ def __getattr__(name: str) -> Any:
     if name in ("errors", "UserError"):
         errors = importlib.import_module("cal_ratio_trainer.errors")
         return errors if name == "errors" else errors.UserError
-    return getattr(importlib.import_module("cal_ratio_trainer.api.commands"), name)
+    module = "training" if name in ("train", "tune") else "commands"
+    return getattr(importlib.import_module(f"cal_ratio_trainer.api.{module}"), name)
 
 
 def __dir__() -> list[str]:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import cal_ratio_trainer as crt
-from cal_ratio_trainer.api.commands import TrainArguments
 from cal_ratio_trainer.api.run import Run
+from cal_ratio_trainer.api.training import TrainArguments
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings

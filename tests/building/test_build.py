@@ -453,7 +453,7 @@ def test_old_configurations_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"max_jet_pt": 0}, "must be above min_jet_pt"),
+        ({"max_jet_pt": 0}, "must be below max_jet_pt"),
         ({"input_files": []}, "no files of jets are given"),
         ({"input_files": [{"input_file": "a", "num_event": 3}]}, "num_events"),
         ({"kind": "big"}, "main"),

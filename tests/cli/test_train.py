@@ -20,7 +20,7 @@ SOME_FIGURES = cast(TestFigures, "some")
 
 def returned(monkeypatch: pytest.MonkeyPatch, summary: TrainSummary | NetworkSetSummary) -> None:
     """Makes the library return a summary without training."""
-    monkeypatch.setattr("cal_ratio_trainer.api.commands.train_with", lambda *given: summary)
+    monkeypatch.setattr("cal_ratio_trainer.api.training.train_with", lambda *given: summary)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_stopped_training_has_a_status_of_its_own(
     def stopped(*given: object, **more: object) -> None:
         raise TrainingStopped("go on with --continue", EXIT_TERMINATED)
 
-    monkeypatch.setattr("cal_ratio_trainer.api.commands.train_with", stopped)
+    monkeypatch.setattr("cal_ratio_trainer.api.training.train_with", stopped)
     assert train(TrainSettings.make(), None, []) == EXIT_TERMINATED
     assert "go on with --continue" in capsys.readouterr().err
 

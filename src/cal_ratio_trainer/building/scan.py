@@ -19,7 +19,7 @@ from cal_ratio_trainer.building.workers import Job, Workers
 from cal_ratio_trainer.config.build import BuildInput
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.cache import is_remote, local_copy
-from cal_ratio_trainer.jets.cleaning import is_built, refuse_impossible_pt
+from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, is_built, refuse_impossible_pt
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.jet_file import JetFile, LoadReport
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CONTROL_DATA, CONTROL_MC, DataType, Label
@@ -35,7 +35,6 @@ _ADMITTED: dict[Kind, tuple[DataType, ...]] = {
     "main": (DataType.SIGNAL, DataType.QCD, DataType.BIB),
     "control": (DataType.QCD, DataType.DATA),
 }
-_JETS_TO_JUDGE_BY = 4096
 
 
 class AlreadyBuilt(InputFileError):
@@ -115,7 +114,7 @@ def holds_scaled_jets(file: JetFile) -> bool:
     """True for a training file, or a frame that the earlier program preprocessed."""
     # Jets are looked at only where the file does not say, for a whole row group is read for the first of them.
     stage = file.metadata.stage
-    return is_built(file.metadata, file.first(_JETS_TO_JUDGE_BY)) if stage == "unknown" else stage == "built"
+    return is_built(file.metadata, file.first(JETS_TO_JUDGE_BY)) if stage == "unknown" else stage == "built"
 
 
 _LABEL_NAMES: dict[Kind, dict[int, str]] = {

@@ -21,7 +21,7 @@ def resolved(layers: Layers) -> Layers:
 
 def train(settings: TrainSettings, continue_from: str | None, layers: Layers) -> int:
     """Trains, then says what came out and where it lies."""
-    from cal_ratio_trainer.api.commands import train_with
+    from cal_ratio_trainer.api.training import train_with
     from cal_ratio_trainer.training.signals import TrainingStopped
 
     try:
@@ -79,7 +79,7 @@ TRAIN = SettingsCommand(
 
 def tune(settings: TuneSettings, layers: Layers) -> int:
     """Runs trials, then says which one is recommended and where the report is."""
-    from cal_ratio_trainer.api.commands import tune_with
+    from cal_ratio_trainer.api.training import tune_with
     from cal_ratio_trainer.training.signals import TrainingStopped
 
     try:

@@ -220,6 +220,12 @@ def refuse_unfit_regions(
         raise ValueError(f"cr_shares should be above 0, got {dict(shares)}")
 
 
+def refuse_empty_pt_range(min_jet_pt: float, max_jet_pt: float) -> None:
+    """Raises ValueError for a range of jet pt [GeV] without values."""
+    if min_jet_pt >= max_jet_pt:
+        raise ValueError(f"min_jet_pt ({min_jet_pt:g}) must be below max_jet_pt ({max_jet_pt:g})")
+
+
 def model_name(given: str) -> str:
     """Returns a model name that is also a valid folder name.
 

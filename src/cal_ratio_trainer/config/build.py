@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import FigureSettings, SchedulingSettings, Settings
+from cal_ratio_trainer.config.base import FigureSettings, SchedulingSettings, Settings, refuse_empty_pt_range
 from cal_ratio_trainer.config.loading import mistakes_of, read_config
 from cal_ratio_trainer.errors import InputFileError, did_you_mean
 from cal_ratio_trainer.jets.labels import DataType
@@ -155,9 +155,8 @@ class BuildSettings(FigureSettings, SchedulingSettings):
         return [] if given is None else given
 
     @model_validator(mode="after")
-    def _range_is_one(self) -> Self:
-        if self.max_jet_pt <= self.min_jet_pt:
-            raise ValueError(f"max_jet_pt ({self.max_jet_pt:g} GeV) must be above min_jet_pt ({self.min_jet_pt:g} GeV)")
+    def _range_of_pt(self) -> Self:
+        refuse_empty_pt_range(self.min_jet_pt, self.max_jet_pt)
         return self
 
     @model_validator(mode="after")

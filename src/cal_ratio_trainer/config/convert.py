@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import SchedulingSettings, Settings, SharedListSettings
+from cal_ratio_trainer.config.base import SchedulingSettings, Settings, SharedListSettings, refuse_empty_pt_range
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.labels import DataType
@@ -144,8 +144,7 @@ class ConvertSettings(SharedListSettings):
 
     @model_validator(mode="after")
     def _range_of_pt(self) -> Self:
-        if self.min_jet_pt >= self.max_jet_pt:
-            raise ValueError(f"min_jet_pt ({self.min_jet_pt:g}) must be below max_jet_pt ({self.max_jet_pt:g})")
+        refuse_empty_pt_range(self.min_jet_pt, self.max_jet_pt)
         return self
 
 

@@ -5,7 +5,14 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import FigureSettings, Rule, RunsFolder, SharedListSettings, name_run_epoch
+from cal_ratio_trainer.config.base import (
+    FigureSettings,
+    Rule,
+    RunsFolder,
+    SharedListSettings,
+    name_run_epoch,
+    refuse_empty_pt_range,
+)
 from cal_ratio_trainer.jets.labels import DataType
 
 
@@ -69,8 +76,7 @@ class ReadingSettings(FigureSettings):
 
     @model_validator(mode="after")
     def _range_of_pt(self) -> Self:
-        if self.min_jet_pt >= self.max_jet_pt:
-            raise ValueError(f"min_jet_pt ({self.min_jet_pt:g}) must be below max_jet_pt ({self.max_jet_pt:g})")
+        refuse_empty_pt_range(self.min_jet_pt, self.max_jet_pt)
         return self
 
 

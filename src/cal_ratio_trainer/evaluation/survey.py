@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.scored import WeightedSample, effective_number_of
 from cal_ratio_trainer.evaluation.variables import Variable, is_number, values_of
+from cal_ratio_trainer.jets.cleaning import BEYOND_PI
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.schema import Feature
 from cal_ratio_trainer.jets.table import Jets
 
 SAMPLED_JETS = 20_000
 """Approximate number of jets of a file, spread over all of it, by which bins are chosen."""
-
-_BEYOND_PI = float(np.float32(np.pi)) * (1 + 1e-6)
 
 
 @dataclass(frozen=True, order=True)
@@ -98,7 +97,7 @@ class ColumnTally:
         if len(kept) == 0:
             return
         if feature is not None and (feature.angle == "phi" or feature.name == "jet_phi"):
-            self.beyond_pi += int(np.count_nonzero(np.abs(kept) > _BEYOND_PI))
+            self.beyond_pi += int(np.count_nonzero(np.abs(kept) > BEYOND_PI))
         self.low = float(np.fmin(self.low, kept.min()))
         self.high = float(np.fmax(self.high, kept.max()))
 

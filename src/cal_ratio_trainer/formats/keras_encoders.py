@@ -8,7 +8,7 @@ out of the branches. Slots of zeros are empty ones; the layers find them themsel
 from collections.abc import Callable
 
 from cal_ratio_trainer.formats.layers import Layer, LayerGraph, classifier_layers, input_name
-from cal_ratio_trainer.network.encoders.base import BranchShape, encoder_named
+from cal_ratio_trainer.network.encoders.base import LAYER_NORM_EPSILON, BranchShape, encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
 
 OPERATIONS = {"Matmul": "keras.src.ops.numpy"}
@@ -22,9 +22,6 @@ _LARGE = 3e38
 
 _EXCLUDED = 1e9
 """Subtracted from the score of an empty slot: its exponential is 0 beside any other. Exact in single precision."""
-
-_EPSILON = 1e-5
-"""Added to the variance in a layer norm, as PyTorch does."""
 
 
 def keras_layers(shape: NetworkShape) -> tuple[Layer, ...]:
@@ -133,7 +130,7 @@ class _Branch:
 
     def norm(self, name: str, source: str, width: int, weights: str) -> str:
         """A layer norm of each slot."""
-        settings = {"axis": -1, "epsilon": _EPSILON, "center": True, "scale": True}
+        settings = {"axis": -1, "epsilon": LAYER_NORM_EPSILON, "center": True, "scale": True}
         names = tuple(f"{self._name}.{weights}.{part}" for part in ("scale", "bias"))
         return self._graph.add(
             Layer("LayerNormalization", f"{self._name}_{name}", (source,), (self.slots, width), settings, names)

@@ -23,7 +23,9 @@ from cal_ratio_trainer.jets.schema import (
 )
 from cal_ratio_trainer.jets.table import Jets, JetScalars
 
-_BEYOND_PI = float(np.float32(np.pi)) * (1 + 1e-6)
+BEYOND_PI = float(np.float32(np.pi)) * (1 + 1e-6)
+"""An angle with a larger absolute value is beyond pi, and not only rounded. [rad]"""
+
 JETS_TO_JUDGE_BY = 10_000
 """Largest number of jets that `is_built` looks at."""
 _SMALLEST_JET_PT_GEV = 2.0
@@ -79,7 +81,7 @@ class Cleaning:
             if bad.any():
                 self._non_finite[name] += int(bad.sum())
                 columns[name] = np.where(bad, np.float32(0), jets[name]).astype(np.float32)
-        self._beyond_pi["jet_phi"] += int(np.count_nonzero(np.abs(jets["jet_phi"]) > _BEYOND_PI))
+        self._beyond_pi["jet_phi"] += int(np.count_nonzero(np.abs(jets["jet_phi"]) > BEYOND_PI))
         self._non_finite_weights += _non_finite_weights(jets)
         return jets.with_columns(columns)
 
@@ -126,7 +128,7 @@ class Cleaning:
                 bad.add(position)
                 self._non_finite[name] += count
             if kind.features[position].angle == "phi":
-                self._beyond_pi[name] += int(np.count_nonzero((np.abs(column) > _BEYOND_PI) & finite))
+                self._beyond_pi[name] += int(np.count_nonzero((np.abs(column) > BEYOND_PI) & finite))
         return bad
 
 

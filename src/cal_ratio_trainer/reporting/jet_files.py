@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.plot import PlotInput, PlotSettings
+from cal_ratio_trainer.config.training import DEMO
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
 from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
 from cal_ratio_trainer.evaluation.survey import JetClass, Survey, classes_of, weights_of
@@ -29,13 +30,11 @@ from cal_ratio_trainer.evaluation.variables import (
 )
 from cal_ratio_trainer.files.cache import local_copy
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets
-from cal_ratio_trainer.jets.cleaning import is_built
+from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, is_built
 from cal_ratio_trainer.jets.jet_file import LoadReport
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import DataTaking, JetMetadata, built_units, converted_units
 from cal_ratio_trainer.progress import ProgressLine, progress
-
-DEMO = "demo"
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ def _name_of(path: str, paths: Collection[str], taken: Collection[str], number: 
 
 def _open(name: str, source: str, path: Path) -> ComparedFile:
     file = open_jets(path)
-    first = next(iter(file.batches(1000)), Jets.empty()) if file.metadata.stage == "unknown" else Jets.empty()
+    first = file.first(JETS_TO_JUDGE_BY) if file.metadata.stage == "unknown" else Jets.empty()
     built = is_built(file.metadata, first)
     scalars, origin = file.scalar_names(), file.data_taking()
     return ComparedFile(name, source, path, file.metadata, file.report, scalars, file.rows, built, origin)

@@ -174,8 +174,6 @@ def _difference(stored: NetworkShape, asked: NetworkShape) -> str:
         return f"its encoder is {stored.encoder}, the settings want {asked.encoder}"
     if stored.schema != asked.schema:
         return "the training file has features of another schema"
-    if stored.encoder != asked.encoder:
-        return f"its encoder is {stored.encoder}, the settings want {asked.encoder}"
     if [each.options for each in stored.branches] != [each.options for each in asked.branches]:
         return f"its encoder {stored.encoder} has other options (encoder_options)"
     found, wanted = stored.weight_shapes(), asked.weight_shapes()

@@ -24,7 +24,13 @@ from cal_ratio_trainer.datasets.training_file import refuse_other_scaling, refus
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.files.cache import is_remote, local_copy
 from cal_ratio_trainer.jets import DataType, Jets, JetScalars
-from cal_ratio_trainer.jets.cleaning import CleaningReport, clean_for_training, is_built, refuse_impossible_pt
+from cal_ratio_trainer.jets.cleaning import (
+    JETS_TO_JUDGE_BY,
+    CleaningReport,
+    clean_for_training,
+    is_built,
+    refuse_impossible_pt,
+)
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import DataTaking, Scaling
@@ -45,7 +51,6 @@ UNLABELLED = "jets"
 OFFICIAL_SCORE = re.compile(r"^jet_nn_(?!.*_index$)")
 """Names of columns with scores that the experiment's C++ computed; rankings (`_index`) are none."""
 
-_JETS_TO_JUDGE_BY = 4096
 _ONE_A_JET = re.compile(r"vector<(double|float)>")
 _TRUTH = ("llp_mH", "llp_mS", "llp_pt", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz")
 
@@ -164,7 +169,7 @@ class FileOfJets(JetStream):
         if missing and self.size:
             raise MissingColumn(path, missing, columns)
         if metadata.stage == "unknown" and self.size:
-            self._built = is_built(metadata, next(self._file.batches(_JETS_TO_JUDGE_BY)))
+            self._built = is_built(metadata, self._file.first(JETS_TO_JUDGE_BY))
         else:
             self._built = metadata.stage != "converted"
         if self._built:

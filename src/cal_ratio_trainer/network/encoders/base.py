@@ -32,6 +32,9 @@ _BUILT_IN = {
 }
 """The module that registers each encoder of this package."""
 
+LAYER_NORM_EPSILON = 1e-5
+"""Added to the variance in a layer norm, as PyTorch does."""
+
 ONE_MORE_SLOT = np.array([0, 0, 0, 0, 1, 0], dtype=np.int64)
 """Argument of ONNX' Pad for a last slot of zeros in [jets, slots, features]."""
 

@@ -17,6 +17,7 @@ from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.network.batch import BranchBatch
 from cal_ratio_trainer.network.dropout import DropoutSource, MaskRows, scale_of
 from cal_ratio_trainer.network.encoders.base import (
+    LAYER_NORM_EPSILON,
     ONE_MORE_SLOT,
     BranchShape,
     Encoder,
@@ -36,7 +37,7 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[rows, width] -> the same."""
-        return functional.layer_norm(x, self.scale.shape, self.scale, self.bias)
+        return functional.layer_norm(x, self.scale.shape, self.scale, self.bias, LAYER_NORM_EPSILON)
 
 
 class Block(nn.Module):
@@ -120,9 +121,6 @@ class TransformerBranch(nn.Module):
             pooled.append((shares @ part.view(jets, length, x.shape[1]))[:, 0])
         return torch.cat(pooled).index_select(0, batch.inverse)
 
-
-_EPSILON = 1e-5
-"""Added to the variance in a layer norm, as PyTorch does."""
 
 _EXCLUDED = -1e9
 """Score of an empty slot: its exponential is 0 beside any other."""
@@ -253,9 +251,8 @@ class _Nodes:
         centred = self._node("Sub", f"{name}/centred", x, self._node("MatMul", f"{name}/mean", x, mean))
         squares = self._node("Mul", f"{name}/squares", centred, centred)
         variance = self._node("MatMul", f"{name}/variance", squares, mean)
-        spread = self._node(
-            "Sqrt", f"{name}/spread", self._node("Add", f"{name}/above_0", variance, self._number("epsilon", _EPSILON))
-        )
+        above_0 = self._node("Add", f"{name}/above_0", variance, self._number("epsilon", LAYER_NORM_EPSILON))
+        spread = self._node("Sqrt", f"{name}/spread", above_0)
         scaled = self._node(
             "Mul", f"{name}/scaled", self._node("Div", f"{name}/normed", centred, spread), self._weight(f"{name}.scale")
         )
