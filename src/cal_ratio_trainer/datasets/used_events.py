@@ -155,7 +155,7 @@ def _groups_of(sample: str, used: TrainingSample, by_row: bool) -> Iterator[Even
 def _group(
     sample: str, columns: tuple[str, ...], words: UIntArray, part: NDArray[np.int8], runs: tuple[int, ...]
 ) -> EventGroup:
-    # Of equal words the first stays: the one of the lowest part, for trained on once is trained on.
+    # Of equal words the one of the lowest part stays: an event that was trained on once counts as trained on.
     order = np.lexsort((part, words))
     first = np.ones(len(order), dtype=bool)
     first[1:] = words[order][1:] != words[order][:-1]

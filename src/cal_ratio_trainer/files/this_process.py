@@ -68,7 +68,7 @@ def _has_ended(pid: int, is_its_start: Callable[[str], bool]) -> bool:
     except ProcessLookupError:
         return True
     except OSError:
-        # It runs, and is somebody else's.
+        # It runs, and belongs to another user.
         return False
     state, start = _state_and_start(pid)
     if not state:

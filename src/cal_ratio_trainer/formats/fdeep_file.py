@@ -201,7 +201,7 @@ def layers_hash(layers: Sequence[tuple[str, Sequence[FloatArray]]]) -> str:
 
 def _parameters(layer: Layer, weights: Mapping[str, FloatArray]) -> dict[str, list[str]]:
     kernel, *others = (weights[name] for name in layer.weights)
-    # The library goes through a convolution's kernel output by output; for one of width 1 that is the transposed.
+    # The library stores a convolution's kernel output by output: for width 1 that is the transposed kernel.
     values = [kernel.T if layer.kind == "Conv1D" else kernel, *others]
     names = PARAMETER_NAMES[layer.kind]
     return {name: encoded_floats(array) for name, array in zip(names, values, strict=True)}

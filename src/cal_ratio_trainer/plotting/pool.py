@@ -119,7 +119,7 @@ class DrawingPool:
         Args:
             processes: largest number; with 0 `submit` draws in this process, and returns at its end.
         """
-        # What a worker is started with is not to be had elsewhere.
+        # Workers are started by means that only POSIX systems have.
         self._processes = processes if os.name == "posix" else 0
         self._changed = threading.Condition()
         self._waiting: dict[Path, _Waiting] = {}

@@ -147,7 +147,7 @@ def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAU
     """
     if rule in _CRITERIA:
         found = criteria(history)
-        # A run of an earlier version has one loss of the adversary.
+        # The history of an earlier version has a single loss of the adversary.
         return _lowest(found.get(_CRITERIA[rule], found["adversary"]))
     front = pareto_epochs(history)
     if len(front) < 2:

@@ -53,7 +53,7 @@ class TestJets:
     jets: Jets
     metadata: JetMetadata
 
-    # The name begins with "Test", but there is nothing to collect here.
+    # pytest collects classes named Test...; this one holds no tests.
     __test__ = False
 
     @classmethod

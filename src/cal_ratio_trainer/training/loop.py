@@ -85,7 +85,7 @@ class TrainingLoop:
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
         patience_from: epoch from which early stopping counts.
         after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
-        observer: follows the training; None for no one, and always where several processes share it.
+        observer: follows the training, if given; always None where several processes share it.
         timings: seconds by stage.
     """
 

@@ -222,6 +222,6 @@ def _done(content: bytes, report: Report) -> bytes:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    # An exception, so that what is half written is removed; once, for it may be sent twice.
+    # An exception, so that unfinished files are removed; raised once, since the signal may come twice.
     signal.signal(number, signal.SIG_IGN)
     sys.exit(_TERMINATED)

@@ -202,7 +202,7 @@ class _FileLoop(Generic[Request, Result]):
         if file.pieces:
             self._steps.discard(self._requests[number])
         if file.lease.lost:
-            # This process was away for so long that another one took over, and removed what it was writing.
+            # This process stood still for so long that another one took over, and removed what it was writing.
             return self._steps.elsewhere(self._requests[number])
         return self._steps.failed(self._requests[number], error)
 
