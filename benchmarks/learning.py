@@ -50,7 +50,7 @@ from cal_ratio_trainer.training.train import train
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-METHODS = ("best/none", "manual/adversary/10", "best/adversary/1", "best/distance/6", "best/reversal/3")
+METHODS = ("best/none", "manual/adversary/10", "best/adversary/3", "best/distance/6", "best/reversal/3")
 FIGURES = {
     "AUC": ("auc", ".4f"),
     "rejection at 80 %": ("rejection_80", ".1f"),

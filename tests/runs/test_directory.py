@@ -193,7 +193,7 @@ def test_no_setting_of_a_run_becomes_a_default(tmp_path: Path, digest: bool) -> 
 def test_a_setting_that_changed_its_default_keeps_the_earlier_one_in_earlier_runs(tmp_path: Path) -> None:
     run = run_with_settings(tmp_path, digest=False)
     names = ("adversary_momentum", "distance_rise")
-    assert [run.read_settings()[name] for name in names] == [0.0, 0.3]
+    assert [run.read_settings()[name] for name in names] == [0.0, 0.8]
     lines = run.settings_file.read_text().splitlines(keepends=True)
     run.settings_file.write_text("".join(line for line in lines if not line.startswith(names)))
     assert [run.read_settings()[name] for name in names] == [0.99, 0.0]

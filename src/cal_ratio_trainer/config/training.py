@@ -178,7 +178,7 @@ class TrainSettings(FigureSettings):
         "for others. [1]",
     )
     distance_rise: float = Field(
-        default=0.3,
+        default=0.8,
         ge=0,
         le=1,
         description="Share of the planned steps over which the strength of the distance rises linearly from 0; 0: full "

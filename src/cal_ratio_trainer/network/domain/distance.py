@@ -69,7 +69,8 @@ class Distance(DomainLoss):
     def strength(self) -> Tensor:
         """Strength in the present step, a scalar: it rises linearly to its full value, and stays there.
 
-        At full strength from the first step the network first learns to give all jets the same output.
+        At full strength from the first step the network first learns to give all jets the same output, in which it may
+        remain where a mini-batch has few control jets.
         """
         rising_steps = max(1.0, self.settings.distance_rise * self.settings.steps)
         return self.settings.weight * ((self.steps_done + 1) / rising_steps).clamp(max=1.0)
