@@ -87,7 +87,7 @@ def data_type_of(source: Source, file: JetFile) -> DataType | None:
 
 
 def check_admitted(source: Source, file: JetFile, labels: NDArray[np.int8], kind: Kind) -> None:
-    """See that the jets of a file may go into this kind of training file.
+    """Refuses a file whose jets do not belong in this kind of training file.
 
     Args:
         labels: of all its jets, [jets].

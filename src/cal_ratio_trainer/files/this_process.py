@@ -48,7 +48,7 @@ class ProcessName:
 
 
 def is_gone(process: ProcessName) -> bool:
-    """True where a process is known to have ended: it ran on this machine, and runs no more."""
+    """True where a process is known to have ended: it ran on this machine, and no longer does."""
     if not process.machine or process.machine != _machine():
         return False
     return _has_ended(process.pid, lambda start: start == process.start)

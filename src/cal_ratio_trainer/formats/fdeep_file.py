@@ -1,7 +1,7 @@
 """frugally-deep's JSON files, written in both flavours, with the jets of the library's check on loading.
 
 Arrays are float32, little endian, base64, cut into strings. The library allows a difference of 1e-4 in a score when it
-checks the jets. A jet whose scores are 0 and 1 to that precision sees nothing: with random numbers as inputs even
+checks the jets. A jet whose scores are 0 and 1 to that precision checks nothing: with random numbers as inputs even
 exchanged gates of a recurrence pass.
 """
 

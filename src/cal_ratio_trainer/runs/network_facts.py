@@ -176,7 +176,7 @@ def _short(file: str) -> str:
 
 
 class NoFigures(Exception):
-    """A run has no figures of merit; says why."""
+    """A run has no figures of merit; the message tells why."""
 
 
 def test_figures(

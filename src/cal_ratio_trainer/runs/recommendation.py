@@ -1,4 +1,4 @@
-"""Choice of epochs: which are kept, and which one to take, by rules that can be said in a sentence.
+"""Choice of epochs: which are kept, and which one to take, by rules of one sentence each.
 
 All rules look at the validation part only, so that figures quoted on the test part stay honest.
 """

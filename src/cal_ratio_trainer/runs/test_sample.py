@@ -47,7 +47,7 @@ _OVERWRITTEN = ("weight", _WEIGHT)
 
 @dataclass(frozen=True, eq=False)
 class TestJets:
-    """One of the files: its jets, and what it says of itself."""
+    """One of the files: its jets and its metadata."""
 
     file: Path
     jets: Jets

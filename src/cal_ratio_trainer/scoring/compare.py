@@ -101,7 +101,7 @@ class CompareSummary:
 def compare(settings: CompareSettings) -> CompareSummary:
     """Scores the same jets with both and compares the scores.
 
-    Memory grows with the number of jets: some 150 bytes for each.
+    Memory grows with the number of jets, by about 150 bytes for each.
 
     Raises:
         ConfigError: what is to be compared is not clear.

@@ -47,7 +47,7 @@ _MAX_C2ST_JETS, _TRAINED_PER_C2ST_JET = 20_000, 50
 
 
 class TrainingDiverged(UserError):
-    """The loss or a weight is NaN or infinite: nothing can be learned any more, and the settings have to change."""
+    """The loss or a weight is NaN or infinite: the training cannot go on, and needs other settings."""
 
 
 class Observer:

@@ -110,7 +110,7 @@ class Child:
             raise ChildDied(self._how_it_ended()) from error
 
     def receive(self, timeout_s: float | None = None) -> Done | tuple[int, int]:
-        """Waits for what it says next.
+        """Waits for its next message.
 
         Returns:
             The end of its task, without the task's key, or its progress: units done, and units in all.
