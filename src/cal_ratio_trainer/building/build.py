@@ -184,8 +184,8 @@ _SHUFFLING = 1 << 20
 def build_training_file(settings: BuildSettings) -> BuildSummary:
     """Builds a main or control-region training file.
 
-    Memory does not grow with the jets' constituents: some 100 bytes a jet are held besides a few hundred MiB. The
-    result does not depend on who works.
+    Memory does not grow with the jets' constituents: about 100 bytes per jet are held besides a few hundred MiB.
+    The result does not depend on the workers.
 
     Raises:
         SchedulerError: there is no such cluster, or it cannot do this.

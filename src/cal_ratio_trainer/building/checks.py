@@ -80,7 +80,7 @@ class DuplicateJets(UserError):
 
 
 def refuse_duplicates(files: Sequence[ScannedFile]) -> list[str]:
-    """See that no jet is taken twice.
+    """Refuses jets that are taken twice.
 
     Jets are the same when data type, sample (mcChannelNumber), run, event and position in the event are; where a file
     does not know events or positions (legacy frames), when data type, run, event, pt, eta and phi are.
@@ -171,7 +171,7 @@ def range_notes(settings: BuildSettings) -> list[str]:
 
 
 def class_notes(files: Sequence[ScannedFile], settings: BuildSettings) -> list[str]:
-    """Warnings where a class of a control region is missing, or labels alone say what the jets of a file are."""
+    """Warnings where a class of a control region is missing, or where only labels identify the jets of a file."""
     labels = {int(label) for file in files for label in np.unique(file.labels)}
     notes = []
     missing = {CONTROL_MC: "multijet simulation", CONTROL_DATA: "multijet data"}

@@ -243,7 +243,7 @@ def _merged(sums: Doubles, squares: Doubles, needed: Doubles) -> list[int]:
         if bool((enough & (total > 0)).all()):
             kept.append(number + 1)
             total, square = np.zeros(len(sums)), np.zeros(len(sums))
-    # What is left over at the end goes to the last bin.
+    # The rest goes to the last bin.
     return [*kept[:-1], sums.shape[1]] if len(kept) > 1 else [0, sums.shape[1]]
 
 

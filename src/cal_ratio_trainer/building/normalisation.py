@@ -74,10 +74,10 @@ class NormalisedWeights:
 
 
 def check_samples_are_given(files: Sequence[ScannedFile], settings: BuildSettings) -> None:
-    """See that multijets of several samples are not mixed with weights that cannot be compared.
+    """Refuses to mix multijets of several samples with weights that cannot be compared.
 
     Raises:
-        SampleError: they are, and the settings neither have a table of samples nor say that this is wanted.
+        SampleError: there are several samples, and the settings neither have a table of them nor allow the mixture.
     """
     channels = multijet_channels([file for file in files if not file.is_built])
     if settings.samples is None and settings.normalise == "samples" and len(channels) > 1:

@@ -59,8 +59,8 @@ class ResampleSummary(Result):
 def resample_file(settings: ResampleSettings) -> ResampleSummary:
     """Writes a random fraction of the jets of a file, in their old order; class shares are kept.
 
-    Multijets that were weighed by cross section get larger weights by what is left out, so that they stand for as much
-    as before; of a converted file the fraction is noted, and a later build takes it into account. Other weights stay.
+    The weights of multijets that were weighed by cross section are divided by the fraction, so that their sum stays the
+    same; of a converted file the fraction is noted, and a later build takes it into account. Other weights stay.
 
     Raises:
         InputFileError: the input cannot be read, or the output exists or is the input.

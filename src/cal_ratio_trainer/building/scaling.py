@@ -55,7 +55,7 @@ def sides(ragged: Ragged, eta: FloatArray, pt: FloatArray) -> FloatArray:
 
 def _scaled(ragged: Ragged, kind: Constituent, scaling: Scaling) -> tuple[Ragged, int]:
     """The constituents of one kind, scaled, and how many have no finite fractions."""
-    # [features, constituents]: what is done to single features is done to neighbouring numbers.
+    # [features, constituents]: operations on single features run over neighbouring numbers.
     columns = ragged.values.T.copy()
     useless = _make_fractions(columns, [i for i, f in enumerate(kind.features) if f.scaling == "fraction"])
     turned = [i for i, feature in enumerate(kind.features) if feature.scaling == "side"]

@@ -87,7 +87,7 @@ def data_type_of(source: Source, file: JetFile) -> DataType | None:
 
 
 def check_admitted(source: Source, file: JetFile, labels: NDArray[np.int8], kind: Kind) -> None:
-    """See that the jets of a file may go into this kind of training file.
+    """Refuses a file whose jets do not belong in this kind of training file.
 
     Args:
         labels: of all its jets, [jets].
@@ -112,7 +112,7 @@ def check_admitted(source: Source, file: JetFile, labels: NDArray[np.int8], kind
 
 def holds_scaled_jets(file: JetFile) -> bool:
     """True for a training file, or a frame that the earlier program preprocessed."""
-    # Jets are looked at only where the file does not say, for a whole row group is read for the first of them.
+    # Jets are read only where the metadata do not say: even the first of them takes a whole row group.
     stage = file.metadata.stage
     return is_built(file.metadata, file.first(JETS_TO_JUDGE_BY)) if stage == "unknown" else stage == "built"
 
@@ -194,7 +194,7 @@ def scan_files(
     with progress("look at inputs", len(sources), "files") as line:
         looked_at = workers.results(jobs, finished=lambda _: line.advance())
     scanned: list[ScannedFile] = []
-    # What comes back from another process does not know any more that it was asked for in one entry.
+    # Results from another process are copies, which no longer share the entry that they belong to.
     pairs = list(zip(sources, looked_at, strict=True))
     for number, (_, group) in enumerate(groupby(pairs, key=lambda pair: id(pair[0].request))):
         files = [replace(file, source=source) for source, file in group]

@@ -127,7 +127,7 @@ def scattered(
 
 def _portions(files: Sequence[ScannedFile], places: IndexArray) -> Iterator[Portion]:
     """All taken jets in the order of the files."""
-    # Each portion is an open file in the end.
+    # Each portion becomes one open file.
     enough = max(JETS_A_PORTION, -(-len(places) // MAX_BUCKETS))
     gathered: list[TakenRows] = []
     name, start = "", 0
@@ -167,7 +167,7 @@ def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Sca
             scaled = ScaledJets(jets, 0) if recipe.scaling is None else scale(jets, recipe.scaling)
             scatter.add(scaled.jets, part.places[chosen])
             unusual[_USELESS] += scaled.clusters_without_fractions
-            # What it would change is counted and stays: training and score read it as 0, and say so again.
+            # Unusual values are counted and written as they are: training and score read them as 0.
             cleaning.scalars(scaled.jets)
             for kind in recipe.schema.constituents:
                 cleaning.ragged(kind, scaled.jets.constituents[kind.name])
@@ -197,7 +197,7 @@ def _batches(part: TakenRows, kept: Sequence[str]) -> Iterator[tuple[Jets, slice
         first, last = np.searchsorted(part.taken, [start, start + len(batch)]).tolist()
         if last > first:
             chosen = slice(first, last)
-            # They rise, so as many as there are is all of them.
+            # Taken rows rise, so as many of them as the batch has jets are all of its jets.
             jets = batch if last - first == len(batch) else batch.take(part.taken[chosen] - start)
             jets = _with_columns(jets, kept)
             if part.weights is not None:

@@ -145,7 +145,7 @@ def in_order(parts: Sequence[tuple[IO[bytes], Scattered]], buckets: Buckets, sch
             by_bucket[block.bucket].append((file, block))
     for blocks in by_bucket:
         if blocks:
-            # No name for it: what a bucket was read to is free while the jets in order are used.
+            # Without a name for the bucket as it was read, its memory is free while the sorted jets are used.
             yield _with_own_dictionaries(_by_position(_read(blocks, padding, schema)))
 
 

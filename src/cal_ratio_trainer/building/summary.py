@@ -55,7 +55,7 @@ def cutflows(files: Sequence[ScannedFile], weighing: Weighing) -> dict[str, list
 def _name(file: ScannedFile, number: int | None, weighing: Weighing) -> str:
     """The name of a file's sample; `number` is that among the samples that were weighed, where it was."""
     if file.data_type is not None and number is not None:
-        # A file without events does not know it itself.
+        # A file without events does not hold the channel number.
         return sample_name(file.data_type, [weighing.samples[number].channel])
     normalisation = file.metadata.normalisation or Normalisation()
     if file.data_type is None:

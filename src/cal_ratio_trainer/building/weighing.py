@@ -262,7 +262,7 @@ class Capped:
 
 
 def capped(weights: Doubles, share: float) -> Capped | None:
-    """Lower the largest weights so that none is more than a share of the sum of all, as it is then.
+    """Lowers the largest weights so that none is more than a share of the sum of the lowered weights.
 
     Weights count by their size; those of generators may be negative, and keep their sign.
 

@@ -129,7 +129,7 @@ def in_words(text: str, is_short: bool = False) -> str:
     found = re.fullmatch(r"(.*?)(?: \[([^\[\]]+)\])?(?:  (\(default: .*\)))?", text, re.DOTALL)
     assert found is not None
     sentence, unit, default = found.groups()
-    # Numbers of things have a plural, which the sentence names.
+    # A unit in the plural, e.g. 'jets', is a number of things that the sentence names already.
     named = unit if unit and unit != "fraction" and unit != "1" and (len(unit) < 3 or unit[-1] != "s") else ""
     if is_short:
         sentence = re.split(r"[;:] |, (?:that|which|e[.]g[.]|so that) |[.] ", sentence)[0].rstrip(".")

@@ -175,7 +175,7 @@ def main() -> None:
     ):
         status = _status_of_command()
     if status == EXIT_INTERRUPTED and not hasattr(sys, "ps1") and threading.current_thread() is threading.main_thread():
-        # Workers are being waited for; a second ^C ends that at once. A notebook lives on, and keeps its handler.
+        # The exit waits for workers; a second ^C ends that at once. A notebook goes on, and keeps its handler.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     exit_process(status)
 
@@ -183,13 +183,13 @@ def main() -> None:
 def _status_of_command() -> int:
     interrupts: list[int] = []
 
-    def take_note(number: int, frame: FrameType | None) -> None:
+    def record_interrupt(number: int, frame: FrameType | None) -> None:
         interrupts.append(number)
         raise KeyboardInterrupt
 
     is_main_thread = threading.current_thread() is threading.main_thread()
     if is_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, take_note)
+        signal.signal(signal.SIGINT, record_interrupt)
     try:
         status = cr_trainer().main(standalone_mode=False)
     except click.ClickException as error:
@@ -199,7 +199,7 @@ def _status_of_command() -> int:
     except (click.Abort, KeyboardInterrupt):
         status = report_failure("interrupted", EXIT_INTERRUPTED)
     except SystemExit as error:
-        # click ends a command whose output nobody reads; the text that is left is dropped by `exit_process`.
+        # click ends a command whose output is no longer read; `exit_process` drops the remaining text.
         status = error.code
     except (UserError, OSError) as error:
         where = "".join(traceback.format_exception(error)) if logging.getLogger().isEnabledFor(logging.INFO) else ""
@@ -208,14 +208,14 @@ def _status_of_command() -> int:
             said = f"standard output: {said}"
         status = report_failure(f"{where}error: {said}", getattr(error, "exit_status", EXIT_USER_ERROR))
     except Exception:
-        # A module that was being imported may have made another error of the interrupt.
+        # A module that was being imported may have replaced the interrupt by an error of another type.
         status = (
             report_failure("interrupted", EXIT_INTERRUPTED)
             if interrupts
             else report_failure(traceback.format_exc(), EXIT_FAILED_PARTS)
         )
     finally:
-        if signal.getsignal(signal.SIGINT) is take_note:
+        if signal.getsignal(signal.SIGINT) is record_interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
     status = status if isinstance(status, int) else 0
     unwritten = error_of_output()

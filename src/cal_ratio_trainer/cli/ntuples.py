@@ -27,7 +27,7 @@ _MAX_ROWS = 1000
 
 
 def demo(settings: DemoSettings) -> int:
-    """Simulates, then says what was made, where it is and what to do with it."""
+    """Simulates, then prints the files and the commands that use them."""
     summary = crt.demo(settings)
     for role in ("main", "control"):
         jets = Counter[str]()
@@ -54,7 +54,7 @@ DEMO = SettingsCommand(
 
 
 def convert(settings: ConvertSettings) -> int:
-    """Converts, then says what became of each file; returns 1 where any failed, 3 where others still work on some."""
+    """Converts, then prints the outcome of each file; returns 1 if any failed, 3 if others still work on some."""
     summary = crt.convert(settings)
     _print(summary)
     if summary.failed:

@@ -24,7 +24,7 @@ _WIDTH_OF_LAYERS, _WIDTH_OF_RUNS = 200, 10_000
 
 
 def list_runs(settings: RunsSettings) -> int:
-    """Lists all runs, and says of which a file cannot be read."""
+    """Prints the table of all runs, and the files of runs that cannot be read."""
     found = crt.list_runs(settings)
     for trouble in found.troubles():
         click.echo(f"warning: {trouble}", err=True)
@@ -76,7 +76,7 @@ WATCH = SettingsCommand(
 
 
 def analyze(settings: AnalyzeSettings) -> int:
-    """Analyzes runs, then says what is recommended and where the page lies."""
+    """Analyzes runs, then prints the recommended epochs and the path of the page."""
     result = crt.analyze(settings)
     for name, why in result.failures:
         click.echo(f"warning: {name}: {why}", err=True)
@@ -101,7 +101,7 @@ ANALYZE = SettingsCommand(
 
 
 def import_run(settings: ImportSettings) -> int:
-    """Imports a training, then says what it is and what is not known of it."""
+    """Imports a training, then prints the content of the run and what is unknown."""
     summary = crt.import_run(settings)
     click.echo(summary.headline)
     for note in summary.notes:
@@ -128,7 +128,7 @@ def format_of_output(layers: Layers) -> Layers:
 
 
 def export(settings: ConvertTrainingSettings) -> int:
-    """Writes the network, then says what was written and how it was checked."""
+    """Writes the network, then prints the files and their checks."""
     done = crt.export(settings)
     for note in done.notes:
         click.echo(f"{note}.", err=True)

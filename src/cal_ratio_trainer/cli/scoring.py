@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def score(settings: ScoreSettings) -> int:
-    """Scores, then says what became of each file; returns 1 where any failed."""
+    """Scores, then prints the outcome of each file; returns 1 if any failed."""
     result = crt.score(settings)
     for note in (*result.summary.notes, *result.summary.notes_of_files()):
         click.echo(note, err=True)
@@ -51,7 +51,7 @@ SCORE = SettingsCommand(
 
 
 def compare(settings: CompareSettings) -> int:
-    """Compares, then says how far the two agree."""
+    """Compares, then prints the agreement."""
     result = crt.compare(settings)
     for note in result.summary.notes:
         click.echo(note, err=True)

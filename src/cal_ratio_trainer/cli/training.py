@@ -20,7 +20,7 @@ def resolved(layers: Layers) -> Layers:
 
 
 def train(settings: TrainSettings, continue_from: str | None, layers: Layers) -> int:
-    """Trains, then says what came out and where it lies."""
+    """Trains, then prints the figures of merit and the paths of the results."""
     from cal_ratio_trainer.api.training import train_with
     from cal_ratio_trainer.training.signals import TrainingStopped
 
@@ -78,7 +78,7 @@ TRAIN = SettingsCommand(
 
 
 def tune(settings: TuneSettings, layers: Layers) -> int:
-    """Runs trials, then says which one is recommended and where the report is."""
+    """Runs trials, then prints the recommended one and the path of the report."""
     from cal_ratio_trainer.api.training import tune_with
     from cal_ratio_trainer.training.signals import TrainingStopped
 

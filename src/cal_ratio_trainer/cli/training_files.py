@@ -9,7 +9,7 @@ from cal_ratio_trainer.config.plot import PlotSettings
 
 
 def build(settings: BuildSettings) -> int:
-    """Builds, then says what is in the file."""
+    """Builds, then prints the content of the file."""
     summary = crt.build(settings)
     click.echo(summary.as_text())
     click.echo(summary.headline)
@@ -34,7 +34,7 @@ BUILD = SettingsCommand(
 
 
 def resample(settings: ResampleSettings) -> int:
-    """Resamples, then says how much is left."""
+    """Resamples, then prints the numbers of jets that are left."""
     summary = crt.resample(settings)
     click.echo(summary.as_text())
     click.echo(summary.headline)

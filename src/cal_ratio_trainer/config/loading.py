@@ -187,7 +187,7 @@ def _parsed(config: str | Path, text: str) -> Any:
     except RecursionError as error:
         raise InputFileError(config, "is nested too deeply for settings") from error
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # The parser lets through what Python says of a date with 99 days or a number of 5000 digits.
+        # The parser passes on Python's errors for a date with 99 days or a number of 5000 digits.
         raise InputFileError(config, f"is not valid YAML: {' '.join(str(error).split())}") from error
     if _has_too_many_values(content):
         raise InputFileError(config, _TOO_MANY)
@@ -284,7 +284,7 @@ def shown(value: Any) -> str:
 def _place(detail: ErrorDetails) -> tuple[str, ...]:
     """Place of the value in the settings, without the parts that name alternatives of a union."""
     parts = [str(part) for part in detail["loc"]]
-    # The first is a setting, and what is no setting is called as the user calls it: 'int' too.
+    # The first part is a setting. An unknown name is the user's own, even if it is that of a type, e.g. 'int'.
     names = {0, len(parts) - 1} if detail["type"] == "extra_forbidden" else {0}
     return tuple(
         part for number, part in enumerate(parts) if number in names or (part not in _KINDS and "[" not in part)

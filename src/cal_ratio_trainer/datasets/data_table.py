@@ -34,7 +34,7 @@ class ClassShare:
 
 def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]:
     """Files, parts, and what the loss sees of each class; warnings where something is far off."""
-    # (name, kind, sample): several control regions, or those that are judged only, are told one by one.
+    # (name, kind, sample): several control regions, or those that are judged only, have a line each.
     regions = [(f"control region {name}", "control", sample) for name, sample in data.regions.items()]
     joined = [(name, name, sample) for name, sample in data.samples.items() if name == "main" or not regions]
     samples = [*joined, *regions]

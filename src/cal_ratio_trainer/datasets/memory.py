@@ -166,7 +166,7 @@ def _branch_kept(branch: BranchShape, shape: NetworkShape, rows: float, jets: fl
     if (own := _encoder_floats(branch, shape)) is not None:
         return _FLOAT * rows * own[0]
     states = branch.slots * branch.lstm_units * jets
-    # PyTorch's operations keep what becomes of the gate inputs, the loops the inputs themselves.
+    # PyTorch's operations keep what they compute from the gate inputs, the loops the inputs themselves.
     inputs = 0 if engine is Engine.TORCH else 4
     deeper = (shape.lstm_layers - 1) * (1 + inputs + _KEPT[engine]) * states
     floats = _row_floats(branch, shape, engine) - (4 - inputs) * branch.lstm_units
@@ -216,7 +216,7 @@ def _free_of_the_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
         return None
     if limit == "max":
         return None
-    # Files that were read lie in memory as long as nobody else needs it.
+    # Files that were read stay in memory until a process needs that memory.
     cached = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
     return max(0, int(limit) - int(used) + cached)
 

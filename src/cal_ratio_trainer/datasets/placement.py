@@ -109,7 +109,7 @@ class DistantJets(JetTensors):
     def expect(self, jets: Sequence[IndexArray]) -> None:
         """See `JetTensors`."""
         if not jets:
-            # A generator that waits would hold the jets, by itself, until Python looks for what holds itself.
+            # A waiting generator would hold the jets until the garbage collector finds its reference cycle.
             self._coming.stop()
             return
         self._coming.start(prefetched(lambda: map(self._gather, jets)))
@@ -279,7 +279,7 @@ def _first_with_room(device: torch.device, size: int, step: int, gathered: int, 
     host = host if host is None else host // processes
     free = host if device.type == "cpu" else free_bytes(device)
     room = None if free is None else USABLE * free
-    # A step that has no room even without the jets gets none by moving them; what helps there is said before it.
+    # Moving the jets does not help a step that has no room even without them; the user has been told what does.
     if room is None or size + step <= room or step + gathered > room >= size:
         return Place.DEVICE
     # There they are gathered in memory that cannot be paged out, from which the GPU copies.

@@ -93,7 +93,7 @@ def event_words(jets: JetScalars) -> tuple[UIntArray, str]:
     unknown = np.asarray(jets.scalars.column("eventNumber").is_null())
     if not unknown.any():
         return words, ", ".join(known)
-    # Otherwise all of them would count as one event and stand in one part.
+    # Otherwise all of them would count as one event and fall into one part.
     words = np.where(unknown, _row_words(jets, "")[0], words)
     return words, f"{', '.join(known)} ({unknown.sum()} jets without event number each for itself)"
 
@@ -222,7 +222,7 @@ def seen_jets(settings: TrainSettings, jets: JetScalars, file: Path) -> tuple[ND
 
 
 def _event_numbers(jets: JetScalars, file: str | Path) -> NDArray[np.uint64]:
-    remedy = f"folds are told by {EVENT_NUMBER}"
+    remedy = f"folds are assigned by {EVENT_NUMBER}"
     if EVENT_NUMBER not in jets:
         raise InputFileError(file, f"has no column {EVENT_NUMBER}: {remedy}")
     column = jets.scalars.column(EVENT_NUMBER)

@@ -284,7 +284,7 @@ def mask_of(rows: IndexArray, jets: int) -> NDArray[np.bool_]:
 
 def _jets_to_judge_by(opened: JetFile, seen: NDArray[np.bool_]) -> Jets:
     if opened.metadata.stage != "unknown":
-        # A file that says its stage is not judged by its jets.
+        # A file whose metadata name its stage is not judged by its jets.
         return Jets.empty(opened.schema)
     if seen.all():
         return opened.first(JETS_TO_JUDGE_BY)

@@ -30,7 +30,7 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class EventGroup:
-    """Events of one training file that were told apart by the same columns.
+    """Events of one training file that were identified by the same columns.
 
     Attributes:
         sample: 'main', 'control' or 'judged'.
@@ -116,7 +116,7 @@ def _samples(data: TrainingData) -> list[tuple[str, TrainingSample]]:
 def known_columns(jets: JetScalars) -> dict[tuple[str, ...], BoolArray]:
     """Columns that identify the event of each jet: combination of columns -> [jets] true where exactly these are known.
 
-    Without an event number the others say nothing, so such jets are under the empty combination.
+    Without an event number the other columns identify nothing, so such jets are under the empty combination.
     """
     known = {name: _is_known(name, jets) for name in EVENT_COLUMNS}
     event = known["eventNumber"]
@@ -155,7 +155,7 @@ def _groups_of(sample: str, used: TrainingSample, by_row: bool) -> Iterator[Even
 def _group(
     sample: str, columns: tuple[str, ...], words: UIntArray, part: NDArray[np.int8], runs: tuple[int, ...]
 ) -> EventGroup:
-    # Of equal words the first stays: the one of the lowest part, for trained on once is trained on.
+    # Of equal words the one of the lowest part stays: an event that was trained on once counts as trained on.
     order = np.lexsort((part, words))
     first = np.ones(len(order), dtype=bool)
     first[1:] = words[order][1:] != words[order][:-1]

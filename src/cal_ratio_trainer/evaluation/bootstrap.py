@@ -159,7 +159,7 @@ def _aucs_of(
     for row, background in enumerate(backgrounds):
         won, pairs_in_all = np.zeros(len(drawn)), np.zeros(len(drawn))
         for label, auc in pure.items():
-            # A class that is not there has no AUC and takes no part in the mixture either.
+            # A class without jets has no AUC and takes no part in the mixture.
             share = np.where(np.isnan(auc), 0.0, background.factor(label) * counts[label])
             won += share * np.nan_to_num(auc)
             pairs_in_all += share

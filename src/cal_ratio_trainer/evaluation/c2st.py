@@ -1,7 +1,7 @@
 """Classifier two-sample test (C2ST) of control data and MC: can a network that is trained to tell them apart do so?
 
-K-S compares one output in one range of pt at a time. A classifier sees the joint distribution of outputs and pt, and it
-is no relative of the terms that a training minimises. An AUC of 1/2 means that it finds no difference.
+K-S compares one output in one range of pt at a time. A classifier sees the joint distribution of outputs and pt, and is
+not among the terms that a training minimises. An AUC of 1/2 means that it finds no difference.
 """
 
 import math

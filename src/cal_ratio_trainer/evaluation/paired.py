@@ -140,7 +140,7 @@ def _of_output(label: Label, first: FloatArray, second: FloatArray) -> OutputAgr
 
     one, other = first.astype(np.float64), second.astype(np.float64)
     differences = np.abs(one - other)
-    # Rounding brings scores beyond 1: no jet is to be missing for that.
+    # Rounding brings scores beyond 1; these jets count too.
     plane = np.histogram2d(np.clip(one, 0, 1), np.clip(other, 0, 1), (SCORE_EDGES, SCORE_EDGES))[0]
     some = len(differences) > 0
     return OutputAgreement(

@@ -1,8 +1,8 @@
-"""Efficiency and mistag at a fixed signal efficiency against what a jet's mass can be read from: is a mass sculpted?
+"""Efficiency and mistag at a fixed signal efficiency against quantities that tell a jet's mass: is a mass sculpted?
 
 A background estimate extrapolates in such quantities. A network that takes QCD jets of some mass more often than others
-makes a bump of them. Two networks, e.g. before and after data and simulation were made to agree, are compared with each
-other at the same signal efficiency.
+makes a bump in the distribution. Two networks, e.g. before and after data and simulation were made to agree, are
+compared with each other at the same signal efficiency.
 """
 
 import math

@@ -170,7 +170,7 @@ class TestFigures:
     members: tuple[MemberFigure, ...] = ()
     regions: tuple[RegionFigures, ...] = ()
 
-    # The name begins with "Test", but there is nothing to collect here.
+    # pytest collects classes named Test...; this one holds no tests.
     __test__ = False
 
     @property

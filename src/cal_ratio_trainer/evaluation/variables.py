@@ -42,10 +42,10 @@ def bin_edges(
     """Edges of bins that show all samples.
 
     The range covers the central part of each sample, so that a small class is seen beside a large one; outliers that
-    lie far from nine tenths of the values do not stretch it. Angles that go all the way round get -pi to pi, whole
-    numbers a bin each (or as many to a bin), positive values over more than two and a half orders of magnitude bins
-    of equal ratio, everything else round edges. How many bins there are depends on the smallest sample that is worth
-    a histogram, and on how much of the range the bulk of the values takes.
+    lie far from nine tenths of the values do not stretch it. Angles over the full circle get -pi to pi, whole numbers
+    a bin each (or equally many per bin), positive values over more than two and a half orders of magnitude bins of
+    equal ratio, everything else round edges. The number of bins depends on the smallest sample that is large enough
+    for a histogram, and on the part of the range that most of the values take.
 
     Args:
         samples: values with their weights, of which the absolute value counts; those without values are passed over.
@@ -100,7 +100,7 @@ def _bounds(sample: WeightedSample, central_share: float) -> tuple[float, float,
 
 
 def _quantiles(sample: WeightedSample, shares: Sequence[float]) -> list[float]:
-    """The smallest values at which so much of the weight is reached."""
+    """For each share, the smallest value up to which the values have that share of the weight."""
     order = np.argsort(sample.values)
     reached = np.cumsum(np.abs(sample.weights[order], dtype=np.float64))
     if not reached[-1] > 0:

@@ -86,7 +86,7 @@ def sweep_once(folder: Path) -> None:
 def remove_remains(path: Path) -> None:
     """Removes unfinished files of killed processes for `path`, and none of files with similar names.
 
-    Only for who knows that nobody is writing it: by a lock, say.
+    The caller makes sure, by a lock for example, that no process is writing it.
     """
     ours = re.compile(rf"\.{re.escape(_stem_of(path))}\.{USED_BY}\.part{re.escape(path.suffix)}")
     if path.parent.is_dir():

@@ -380,7 +380,7 @@ def _created(file: Path, lease_id: str, timeout: float) -> bool:
         with os.fdopen(descriptor, "wb") as opened:
             opened.write(json.dumps(content).encode())
     except OSError:
-        # A full disk: an empty lease would hold the file for nobody.
+        # A full disk: an empty lease would lock the file, and name no process.
         file.unlink(missing_ok=True)
         raise
     return True

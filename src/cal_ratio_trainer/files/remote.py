@@ -72,7 +72,7 @@ def persistently(ask: Callable[[], _Result], what: str) -> _Result:
         what: is being done, for the log.
 
     Raises:
-        Whatever the last call raised; at once what will not pass: no such file, no permission, no such protocol.
+        The error of the last call; at once errors that are not temporary: no such file, permission or protocol.
     """
     for wait_s in WAITS_S:
         try:

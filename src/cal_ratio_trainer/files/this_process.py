@@ -48,7 +48,7 @@ class ProcessName:
 
 
 def is_gone(process: ProcessName) -> bool:
-    """True where a process is known to have ended: it ran on this machine, and runs no more."""
+    """True where a process is known to have ended: it ran on this machine, and no longer does."""
     if not process.machine or process.machine != _machine():
         return False
     return _has_ended(process.pid, lambda start: start == process.start)
@@ -68,7 +68,7 @@ def _has_ended(pid: int, is_its_start: Callable[[str], bool]) -> bool:
     except ProcessLookupError:
         return True
     except OSError:
-        # It runs, and is somebody else's.
+        # It runs, and belongs to another user.
         return False
     state, start = _state_and_start(pid)
     if not state:

@@ -1,7 +1,7 @@
 """frugally-deep's JSON files, written in both flavours, with the jets of the library's check on loading.
 
 Arrays are float32, little endian, base64, cut into strings. The library allows a difference of 1e-4 in a score when it
-checks the jets. A jet whose scores are 0 and 1 to that precision sees nothing: with random numbers as inputs even
+checks the jets. A jet whose scores are 0 and 1 to that precision checks nothing: with random numbers as inputs even
 exchanged gates of a recurrence pass.
 """
 
@@ -201,7 +201,7 @@ def layers_hash(layers: Sequence[tuple[str, Sequence[FloatArray]]]) -> str:
 
 def _parameters(layer: Layer, weights: Mapping[str, FloatArray]) -> dict[str, list[str]]:
     kernel, *others = (weights[name] for name in layer.weights)
-    # The library goes through a convolution's kernel output by output; for one of width 1 that is the transposed.
+    # The library stores a convolution's kernel output by output: for width 1 that is the transposed kernel.
     values = [kernel.T if layer.kind == "Conv1D" else kernel, *others]
     names = PARAMETER_NAMES[layer.kind]
     return {name: encoded_floats(array) for name, array in zip(names, values, strict=True)}

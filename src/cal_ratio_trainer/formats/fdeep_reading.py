@@ -1,6 +1,6 @@
 """frugally-deep's JSON files, of version 0.15 (Keras 2) and of 0.20 and later (Keras 3), read with care.
 
-The file becomes a graph with the library's defaults for what is not said; a network is then recognised in it. Weights
+The file becomes a graph, with the library's defaults for missing values; a network is then recognised in it. Weights
 are guarded by a hash, and by test jets with expected scores: both must be right. The check of written files reads them
 here too. Nothing is shared with the writer but the names of the flavours.
 """

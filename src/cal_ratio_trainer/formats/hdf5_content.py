@@ -22,7 +22,7 @@ _TIMEOUT_S = 60.0
 
 
 class BadHdf5(ValueError):
-    """HDF5 data that cannot be read; says what about it."""
+    """HDF5 data that cannot be read; the message tells why."""
 
 
 @dataclass(frozen=True)

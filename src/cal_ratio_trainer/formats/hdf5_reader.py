@@ -1,8 +1,8 @@
 """Reads the HDF5 data of a Keras file in a process of its own: `python -m cal_ratio_trainer.formats.hdf5_reader`.
 
-The HDF5 library can be made to run for ever, to take all memory or to crash by a file with a few wrong bytes. Here it
-does so where nobody is harmed. Standard input holds the file; standard output gets what `numpy.savez` writes: a JSON
-text that says what there is, and the arrays.
+A file with a few wrong bytes can make the HDF5 library run for ever, take all memory or crash. In this process that
+harms no other. Standard input holds the file; standard output gets what `numpy.savez` writes: a JSON text that lists
+the content, and the arrays.
 """
 
 import io
@@ -185,7 +185,7 @@ def _decoded(text: Any, attribute: str, longest: int) -> str:
     if not isinstance(decoded, str) or len(decoded) > longest:
         raise BadHdf5(f"{attribute} holds a {type(text).__name__}, expected a text of at most {longest} characters")
     if longest == _MAX_NAME_CHARACTERS and not decoded.isprintable():
-        # Messages of the caller show names.
+        # The caller's messages contain names.
         raise BadHdf5(f"{attribute} holds {decoded!a:.80}, expected a name")
     return decoded.encode("utf-8").decode("utf-8")  # bytes that are no UTF-8 come as half characters, refused here
 

@@ -65,7 +65,7 @@ _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class BadZip(ValueError):
-    """A zip file without what is looked for, or with too much; says which part."""
+    """A zip file lacks a required part, or a part is too large; the message names the part."""
 
 
 class DamagedZip(BadZip):

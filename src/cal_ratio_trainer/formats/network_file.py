@@ -1,4 +1,4 @@
-"""One file of a network, of whatever kind, told by its content."""
+"""Network files of all formats, recognised by their content."""
 
 from pathlib import Path
 

@@ -280,7 +280,7 @@ class _Branch:
         graph, name = self._graph, self._branch.name
         pt, eta = (self._columns(values, feature, [self._names.index(feature)]) for feature in ("pt", "eta"))
         product = graph.add("Mul", [pt, eta], f"{name}/eta_times_pt")
-        # The ones stand left: a transposed product of doubles is fused by onnxruntime 1.15 to what it has no code for.
+        # The ones are the left factor: onnxruntime 1.15 fuses a transposed product of doubles to a missing operator.
         if isinstance(self._slots, int):
             ones = graph.constant(f"{name}/all_slots", np.ones((1, self._slots)))
         else:

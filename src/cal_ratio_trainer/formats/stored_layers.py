@@ -15,7 +15,7 @@ Weights = dict[str, FloatArray]
 
 
 class BadNetworkFile(ValueError):
-    """A file is no network that is read here, or a damaged one; says what about it."""
+    """A file is no network of a supported form, or a damaged one; the message tells why."""
 
 
 class BadWeightsFile(BadNetworkFile):

@@ -61,7 +61,7 @@ class CleaningReport:
 
 
 class Cleaning:
-    """Makes network inputs finite and counts what is odd, as the jets of a file come.
+    """Makes network inputs finite and counts unusual values, batch by batch.
 
     Args:
         schema: of the file.
@@ -86,7 +86,7 @@ class Cleaning:
         return jets.with_columns(columns)
 
     def lists(self, kind: Constituent, columns: ListColumns) -> ListColumns:
-        """The same constituents with finite inputs; the very same where nothing was odd."""
+        """The same constituents with finite inputs; the same object where all are finite."""
         bad = self._count(kind, columns.values)
         if not bad:
             return columns

@@ -2,7 +2,7 @@
 
 They are written as in pandas' query: comparisons (also chained), in [..], and/or/not, & | ~, arithmetic, numbers,
 column names (in `backticks` where they are no plain words), abs() and delta_phi(,). Python's parser reads them, and
-only what is listed here is computed; nothing is evaluated.
+only the listed operations are computed; no code is executed.
 """
 
 import ast

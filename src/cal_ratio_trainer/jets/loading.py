@@ -66,7 +66,7 @@ class Writer(Protocol):
 
 
 class OutputExists(InputFileError):
-    """The file to write is there already, and nobody said that it may be replaced."""
+    """The file to write exists already, and is not to be replaced."""
 
 
 def writing_layout(path: Path, layout: Layout) -> AbstractContextManager[Writer]:
@@ -180,7 +180,7 @@ def _flat(file: JetFile, schema: Schema | None) -> JetFile:
 
 
 def load_jets(path: Path) -> LoadedJets:
-    """A whole file of jets of any format in memory; what is unknown in it is said once, as a warning in the log.
+    """A whole file of jets of any format in memory; unknown values in it are reported once, as a warning in the log.
 
     Peak memory: about 1.2 times the ragged jets; for a pickle its own size besides.
 

@@ -73,7 +73,7 @@ def _arriving(sequences: Sequences) -> Iterator[Tensor]:
             yield torch.cat([sequences.gates[:, start : start + filled], empty], dim=1)
             start += filled
         return
-    # Of fixed shapes, and nobody asks the device how many there are.
+    # Of fixed shapes, and no count is read from the device.
     jet, last = torch.arange(sequences.jets, device=sequences.gates.device), sequences.gates.shape[1] - 1
     for start_of_slot, filled_of_slot in sequences.places.unbind(dim=1):
         has_one = jet < filled_of_slot

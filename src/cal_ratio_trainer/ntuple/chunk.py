@@ -300,7 +300,7 @@ def _scalars(chunk: EventChunk, chosen: ChosenJets, selection: Selection) -> dic
         "jet_phi": phi,
         "eventNumber": whole_numbers_of(chunk.file, chunk.columns, names.EVENT)[event],
         "runNumber": whole_numbers_of(chunk.file, chunk.columns, names.RUN)[event],
-        # Signal counts each jet once: the generator's weights are tiny and all the same.
+        # Every signal jet has weight 1: the generator's weights are tiny and all equal.
         "mcEventWeight": chunk.weights[event] if data_type is DataType.QCD else np.ones(len(jets)),
         "llp_mH": np.full(len(jets), selection.llp_mH if is_signal else 0.0),
         "llp_mS": np.full(len(jets), selection.llp_mS if is_signal else 0.0),

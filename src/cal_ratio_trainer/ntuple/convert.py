@@ -61,15 +61,14 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
                 requests = [each.with_absolute_paths() for each in requests]
             rows = do_files(executor, requests, _STEPS, leases, finished)
             rows = [looked_at_again(request, row) for request, row in zip(requests, rows, strict=True)]
-            # Workers that were lost on the way.
+            # Of workers that were lost.
             remove_all_remains(written, leases)
     record_failures(rows)
     return ConversionSummary((*rows, *not_found))
 
 
 def _begun(request: Request) -> Request:
-    # What is not there now can only be there later because a worker was lost after it had written it: it is written
-    # again.
+    # An output that is not there now can appear only if a worker is lost after writing it; it is written again.
     return replace(request, overwrite=request.overwrite or not request.output.exists())
 
 
@@ -88,7 +87,7 @@ def _failed(request: Request, error: BaseException) -> ConversionRow:
     elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         reason = "its name is so long that no output can be named after it"
     elif isinstance(error, OSError) and error.errno is not None:
-        # What the system says of the output is true of the next file too.
+        # The system's error on writing the output holds for the next file too.
         raise error
     else:
         # So that the files after it are converted.

@@ -74,7 +74,7 @@ def _remote_size(file: str) -> int | None:
     except MemoryError:
         raise
     except Exception:
-        # Whoever opens the file next finds out what is wrong, and says it.
+        # The next function that opens the file reports what is wrong.
         return None
     return None if size is None else int(size)
 
@@ -124,7 +124,7 @@ def output_for(request: Request) -> Iterator[Output]:
     with writing_layout(request.output, "flat" if is_flat else "ragged") as writer:
         yield Output(writer, metadata_beside(request.output) if is_flat else None)
         if is_flat:
-            # The metadata are new by now; an old file must not be taken for theirs, whatever happens next.
+            # The metadata are new by now: an old file must not be taken for theirs if writing fails from here on.
             request.output.unlink(missing_ok=True)
 
 

@@ -42,7 +42,7 @@ def verify_when_read(ntuple: Any) -> bool:
         return uproot.compression.decompress(chunk, cursor, {}, stored, size), Cursor(0)
 
     for part in ("Header", "Footer"):
-        # Before uproot reads it, for numbers of a damaged one could ask for any amount of memory.
+        # Before uproot reads it: numbers in a damaged one could ask for any amount of memory.
         _verify(unpacked(*(ntuple.member(f"f{name}{part}") for name in ("Seek", "NBytes", "Len")))[0], f"its {part}")
     page_lists = {group.page_list_link.locator.offset for group in ntuple.footer.cluster_group_records}
     pages: dict[int, Any] = {}

@@ -135,7 +135,7 @@ class Request:
             "max_jet_pt": selection.max_jet_pt,
             "max_hlt_delta_r": selection.max_hlt_delta_r if selection.data_type is DataType.BIB else None,
             "keep_branches": list(selection.keep_branches),
-            # Not in files of before, which were made without: then they are null, as what is missing is.
+            # Files of earlier versions lack these, and were made without: None equals a missing value.
             "event_selection": {cut.name: cut.condition for cut in selection.event_cuts} or None,
             "jet_selection": {cut.name: cut.condition for cut in selection.jet_cuts} or None,
             "require_clean_jets": selection.require_clean_jets or None,
@@ -254,7 +254,7 @@ def _found_remotely(pattern: str) -> list[str]:
     system, path = file_system(pattern)
     names = system.glob(path)
     if not names:
-        # To glob, a server that cannot list the folder is like one where the folder is empty; here its error is raised.
+        # `glob` takes a folder that the server cannot list for an empty one; `ls` raises the error.
         first = min(path.index(letter) for letter in "*[" if letter in path)
         with contextlib.suppress(FileNotFoundError):
             system.ls(path[:first].rpartition("/")[0], detail=False)

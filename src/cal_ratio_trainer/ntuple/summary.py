@@ -198,7 +198,7 @@ class ConversionSummary(Result):
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        """The files of jets that are complete now, whoever made them."""
+        """The files of jets that are complete now, those of other processes included."""
         return tuple(
             row.output
             for row in self.rows

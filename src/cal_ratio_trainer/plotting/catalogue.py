@@ -230,7 +230,7 @@ FINAL_FIGURES: list[FinalFigures] = [
         with_ratio=True,
         default_ticks=True,
     ),
-    # The earlier program's axis called the mixture BIB; it never wrote a figure with QCD's name, which it knew.
+    # The earlier program called the mixture BIB. It had a name for the figure of QCD too, but never wrote that.
     FinalFigures(
         "roc_curve_atlas_rej_bib", lambda figures: [("", (figures.rocs[0], None))], draw_curve, default_ticks=True
     ),

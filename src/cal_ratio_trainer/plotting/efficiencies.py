@@ -64,7 +64,7 @@ def draw_false_positives(axes: "Axes", results: tuple[FalsePositives, ...]) -> N
                 axes.errorbar([place + shift], [100 * each.value], yerr=errors, **look)
                 top = max(top, 100 * each.high)
     axes.set_xlim(-0.6, len(results) - 0.4)
-    # A point at 0 is whole.
+    # The axis begins below 0, so that a point at 0 is not cut.
     height = 1.06 * top or 1
     axes.set_ylim(-0.03 * height, height)
     axes.set_xticks(range(len(results)), [CLASS_STYLES[result.label.output].title for result in results])
@@ -90,7 +90,7 @@ def draw_signal_efficiency(axes: "Axes", shown: tuple[Dependence, ...], point: W
     for each in shown:
         _draw_points(axes, each)
     axes.axhline(point.signal.value, color=GREY, linestyle=":", label=f"all signal jets: {_per_cent(point.signal)} %")
-    # Points at 0 are whole.
+    # The axis begins below 0, so that points at 0 are not cut.
     axes.set_ylim(-0.04, 1.04)
     axes.set_yticks(np.arange(0, 1.01, 0.2))
     axes.set_ylabel("Signal efficiency")
@@ -250,7 +250,7 @@ def draw_mass_points(axes: "Axes", points: tuple[MassPointEfficiency, ...]) -> N
         errors = f"$^{{+{100 * each.error_up:.1f}}}_{{-{100 * each.error_down:.1f}}}$"
         texts[row][column] = f"{100 * each.value:.1f}{errors}\n{each.total:,.0f} jets"
     row_names, column_names = ([f"{mass:g}" for mass in masses] for masses in (rows, columns))
-    # A step of ten below the lowest: differences are seen, and no cell is lost on white paper.
+    # The scale begins a step of 10 % below the lowest share, so that no cell is white.
     palest = max(float(np.floor(10 * np.nanmin(shares)) / 10) - 0.1, 0.0)
     mesh = draw_cells(axes, shares, texts, row_names, column_names, palest)
     axes.set_xlabel("$m_H$ [GeV]")

@@ -239,7 +239,7 @@ def _draw_expectation(
     if joins_gaps:
         expected, spread = _carried_over_gaps(expected), _carried_over_gaps(spread)
     if len(expected) != len(spread) or not np.isfinite(expected + spread).any():
-        # An imported history has no such figures: nothing is drawn, so nothing is said in the legend.
+        # An imported history has no such figures: there is no band, and no entry in the legend.
         return np.zeros(0)
     # Steps of one epoch, so that a single epoch has a band too.
     edges = np.arange(len(expected) + 1) - 0.5

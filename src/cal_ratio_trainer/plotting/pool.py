@@ -1,7 +1,7 @@
-"""Figures drawn beside the work that makes them: a few processes that never hold it up.
+"""Figures drawn by a few processes beside the main work, which never waits for them.
 
-Whoever submits goes on at once. What is newest is drawn first, a newer figure of the same name takes the place of one
-that still waits, and `finish` sees to it that all are there.
+`submit` returns at once. The newest figure is drawn first, a newer figure of the same name replaces one that still
+waits, and `finish` makes sure that all are there.
 """
 
 import logging
@@ -60,7 +60,7 @@ class DrawingChild(Child):
     """A process that draws, at low priority; it ends when it is stopped, not by signals that reach the whole job."""
 
     def __init__(self) -> None:
-        """Starts it. Raises OSError where the system starts no more processes."""
+        """Starts it. Raises OSError if the system cannot start another process."""
         super().__init__(niceness=_NICENESS, ignores_sigterm=True, environment=_ONE_THREAD)
 
     def draw(self, request: Request) -> Answer:
@@ -119,7 +119,7 @@ class DrawingPool:
         Args:
             processes: largest number; with 0 `submit` draws in this process, and returns at its end.
         """
-        # What a worker is started with is not to be had elsewhere.
+        # Workers are started by means that only POSIX systems have.
         self._processes = processes if os.name == "posix" else 0
         self._changed = threading.Condition()
         self._waiting: dict[Path, _Waiting] = {}

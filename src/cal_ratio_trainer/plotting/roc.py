@@ -110,7 +110,7 @@ def _auc(curve: RocCurve) -> str:
 def _top(curve: RocCurve) -> float:
     """The highest that is drawn of a curve, its band and its arrows."""
     here = curve.background_efficiency > 0
-    # Weights below 0 can let a band reach as far as it likes.
+    # With weights below 0 a band can be arbitrarily wide.
     low = np.maximum(curve.background_interval[0][here], curve.background_efficiency[here] / _MAX_BAND)
     limits = [1.5 * each.low for each in curve.rejections if np.isinf(each.value)]
     return float(np.max([*(1 / low), *limits], initial=1.0))
@@ -175,7 +175,7 @@ def _set_x(axes: "Axes", below: "Axes", tightest: float) -> None:
     from matplotlib.ticker import NullFormatter
 
     axes.set_xlim(tightest / 1.6, 1)
-    # Few decades hold few labels: then others stand between them.
+    # An axis of few decades has labels between them too.
     between = [1.0] if tightest < 0.006 else [1.0, 2.0, 5.0] if tightest < 0.08 else [1.0, 2.0, 3.0, 5.0, 7.0]
     ticks = np.outer(10.0 ** np.arange(-4, 1), between).ravel()
     inside = ticks[(ticks > tightest / 1.5) & (ticks <= 1)]
@@ -198,7 +198,7 @@ def _mark_maximum(axes: "Axes", scan: SignificanceScan) -> None:
         marker="v",
         markersize=9,
         linestyle="none",
-        # Whole at the edge too, where the loosest cut is the best.
+        # Not cut at the edge, where the loosest cut is the best.
         clip_on=False,
         label=f"maximum {maximum:.{digits}f} ± {error:.{digits}f} at 1 − cut = {best:.2g}",
     )

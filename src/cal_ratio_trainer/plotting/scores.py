@@ -273,7 +273,7 @@ def _draw_class_of_both(
     style = CLASS_STYLES[name]
     points_style = {**style.points, "markersize": 5 if style.marker == "^" else 4}
     (contents, errors), (trained, train_errors) = test.normalised(), train.normalised()
-    # Gaps in place of lines down to nothing.
+    # Gaps in place of lines down to 0.
     line = axes.stairs(
         np.where(trained > 0, trained, np.nan),
         train.edges,

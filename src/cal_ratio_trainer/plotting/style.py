@@ -7,7 +7,7 @@ from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.jets.labels import CLASS_NAMES
 from cal_ratio_trainer.jets.metadata import DataTaking
 
-# Told apart without colour too: by fill, line and marker. From the colour-blind safe set of Okabe and Ito.
+# Distinguishable without colour too, by fill, line and marker. From the colour-blind safe set of Okabe and Ito.
 RED, BLUE, ORANGE, GREY = "#d62728", "#0072b2", "#e08a00", "#6e6e6e"
 
 

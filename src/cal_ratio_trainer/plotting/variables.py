@@ -241,7 +241,7 @@ def _set_ratio_range(axes: "Axes", ratios: list[tuple[FloatArray, FloatArray]]) 
 
     values, errors = (np.concatenate(arrays) for arrays in zip(*ratios, strict=True))
     known = values[np.isfinite(values) & (values > 0)]
-    # A few points that say little should not decide about the axis.
+    # A few points with large errors should not decide the range of the axis.
     sure = values[(values > 0) & (errors < _SURE_RATIO * values)]
     known = sure if len(sure) else known
     if len(known) == 0:
@@ -252,7 +252,7 @@ def _set_ratio_range(axes: "Axes", ratios: list[tuple[FloatArray, FloatArray]]) 
         reach = min(max(high, 1 / low), 1e3) * 1.5
         axes.set_yscale("log")
         if reach < 10:
-            # There is one decade alone.
+            # The axis holds one decade only.
             labelled = (0.2, 1, 5) if reach > 6 else (0.5, 1, 2)
             axes.set_yticks(labelled, [f"{tick:g}" for tick in labelled])
         axes.yaxis.set_minor_formatter(NullFormatter())

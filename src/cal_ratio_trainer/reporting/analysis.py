@@ -115,7 +115,7 @@ class _Section:
 
     @property
     def recommended_of_runs(self) -> list[Candidate]:
-        """The epochs recommended of each run by itself, and the one over all."""
+        """The recommended epoch of each run, and the one recommended of all runs."""
         own = {(run.name, self.group.recommended_of(i)) for i, run in enumerate(self.group.runs)}
         return [each for each in self.candidates if each is self.recommended or (each.run.name, each.epoch) in own]
 

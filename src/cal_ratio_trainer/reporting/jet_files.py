@@ -121,7 +121,7 @@ def opened_files(settings: PlotSettings) -> list[ComparedFile]:
     """
     inputs = _without_demo(settings)
     names = _names(inputs)
-    # All are opened before the first is read: a mistake in the last one is told at once.
+    # All are opened before the first is read: a mistake in the last one is reported at once.
     return [
         _open(name, given.input_file, local_copy(path, settings.cache_path))
         for name, (given, path) in zip(names, inputs, strict=True)
@@ -137,7 +137,7 @@ def _without_demo(settings: PlotSettings) -> list[tuple[PlotInput, str]]:
         raise ConfigError(["'demo' stands for one main and one control-region file; it was given more often"])
     for given in inputs:
         if given.input_file != DEMO:
-            # A mistyped or damaged file is told before the demo is made for the other one.
+            # A mistyped or damaged file is reported before the demo is made for the other one.
             open_jets(local_copy(given.input_file, settings.cache_path))
     # Simulation and conversion bring uproot and awkward along, which files alone do not need.
     from cal_ratio_trainer.simulation.demo_data import demo_training_files
@@ -256,7 +256,7 @@ def _assign(files: list[ComparedFile], names: Sequence[str]) -> list[Quantity]:
             continue
         title = title or variable.name
         unit = "" if variable.shape == "count" else file.units.get(variable.column, "")
-        # A column of which nothing is known overlays with one that has no unit.
+        # A column of unknown unit is drawn over one without unit.
         quantity = Quantity(title, "" if unit == "1" else unit)
         file.variables[quantity] = variable
         if quantity not in quantities:
@@ -287,7 +287,7 @@ def _survey(file: ComparedFile, weight_column: str, line: ProgressLine) -> None:
 
 def _edges(files: list[ComparedFile], settings: PlotSettings) -> dict[Quantity, NDArray[np.float64]]:
     quantities = dict.fromkeys(quantity for file in files for quantity in file.variables)
-    # All that there can be: their means are read off the histograms.
+    # A bin for every possible number: means are computed from the histograms.
     edges: dict[Quantity, NDArray[np.float64]] = {}
     for number, kind in enumerate(CONSTITUENTS):
         limit = max(file.metadata.feature_schema.constituents[number].limit for file in files)

@@ -198,7 +198,7 @@ def _shape_images_and_tables(tokens: Sequence[Any], folder: Path) -> None:
         if before.tag in _SHORT_TEXT and not images and len(token.content) > _SHORT_TEXT[before.tag]:
             before.attrJoin("class", "text")
         for image in images:
-            # From here on it is HTML, with nothing in it but what is escaped here.
+            # From here on it is HTML; all text in it is escaped here.
             image.type = "html_inline"
             image.content = _image_html(folder, image, with_caption=not in_cell)
 

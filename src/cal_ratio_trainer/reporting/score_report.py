@@ -66,7 +66,7 @@ class ScoreResult(ReportResult):
         """False where no file could be scored; there is no report then."""
         return any(file.tally is not None for file in self.summary.files)
 
-    def scores(self) -> "pa.Table":
+    def scores(self) -> pa.Table:
         """The scores of all files, one row per jet, as the files of scores hold them.
 
         Raises:
@@ -323,7 +323,7 @@ def per_cent(share: Share) -> str:
         return "-"
     value, down, up = 100 * share.value, 100 * share.error_down, 100 * share.error_up
     if not 0 <= share.value <= 1:
-        # Weights below 0 brought it out of its interval, which says nothing about it then.
+        # With weights below 0 it can lie outside its interval, which then says nothing about it.
         return f"{value:.1f}"
     if share.value == 0:
         return unbroken(f"0 +{up:.2g}")

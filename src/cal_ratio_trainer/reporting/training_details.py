@@ -120,7 +120,7 @@ def run_commands(overview: RunOverview) -> dict[str, str]:
     model = run.numbered_folder.parent.name
     name = f"{model}/{run.number}" + ("" if run.network_number is None else f"/{run.path.name}")
     best, name, model = map(shlex.quote, (f"{name}/best", name, model))
-    # The average of an ensemble, and other encoders than the LSTM, stand in no file of frugally-deep.
+    # A file of frugally-deep cannot hold the average of an ensemble, or another encoder than the LSTM.
     has_json = not isinstance(rule, EnsembleRule) and overview.setting("encoder") in ("", DEFAULT_ENCODER)
     export = ("" if has_json else " --format onnx") + (" --folds" if isinstance(rule, FoldRule) else "")
     return {

@@ -212,7 +212,7 @@ def _read(file: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _shape_settings(shape: NetworkShape, said: Mapping[str, Any]) -> dict[str, Any]:
     clusters, tracks, segments = shape.branches
-    # Which one it is where there is only one mass is known from the settings alone.
+    # Of a single mass, the settings alone tell which one it is.
     reads_scalar_mass = shape.masses == 2 or (shape.masses == 1 and said.get("mS_parametrization") is True)
     return {
         "cluster_filters": list(clusters.dense),

@@ -143,7 +143,7 @@ def _of_imported(run: RunDirectory, record: Mapping[str, Any]) -> list[Drawing]:
         raise RunError(f"run {run.name} was imported without a history, so there is nothing to draw of it; {remedy}")
     _log.warning("run %s was imported: only its history can be drawn; %s", run.name, remedy)
     history = run.read_history()
-    # What the earlier program did not write down stands there as NaN: no empty figure is made of it.
+    # NaN stands for what the earlier program did not write; there is no empty figure of it.
     known = {name for row in history for name, value in row.items() if math.isfinite(value)}
     rows = [{name: value for name, value in row.items() if name in known} for row in history]
     return drawings_of_history(rows, stored_references(record), _settings(run).has_adversary)

@@ -176,7 +176,7 @@ def _short(file: str) -> str:
 
 
 class NoFigures(Exception):
-    """A run has no figures of merit; says why."""
+    """A run has no figures of merit; the message tells why."""
 
 
 def test_figures(
@@ -206,7 +206,7 @@ def test_figures(
         sample = RunSample(test, control, known_settings(run, settings), torch.device("cpu"))
         main, control_region = sample.scored_by(networks)
     except RunError as error:
-        # Its own words name folders of this machine.
+        # The message of the error names folders of this machine.
         raise NoFigures("The run's settings cannot be used") from error
     counts = {f"jets_{label.output}": float(main.count(label)) for label in Label}
     return {**counts, **evaluate_test_sample(main, control_region, pt_ranges=sample.pt_ranges).numbers()}

@@ -1,4 +1,4 @@
-"""Choice of epochs: which are kept, and which one to take, by rules that can be said in a sentence.
+"""Choice of epochs: which are kept, and which one to take, by rules of one sentence each.
 
 All rules look at the validation part only, so that figures quoted on the test part stay honest.
 """
@@ -147,7 +147,7 @@ def recommended_epoch(history: Sequence[Mapping[str, float]], rule: Rule = DEFAU
     """
     if rule in _CRITERIA:
         found = criteria(history)
-        # A run of an earlier version has one loss of the adversary.
+        # The history of an earlier version has a single loss of the adversary.
         return _lowest(found.get(_CRITERIA[rule], found["adversary"]))
     front = pareto_epochs(history)
     if len(front) < 2:

@@ -47,13 +47,13 @@ _OVERWRITTEN = ("weight", _WEIGHT)
 
 @dataclass(frozen=True, eq=False)
 class TestJets:
-    """One of the files: its jets, and what it says of itself."""
+    """One of the files: its jets and its metadata."""
 
     file: Path
     jets: Jets
     metadata: JetMetadata
 
-    # The name begins with "Test", but there is nothing to collect here.
+    # pytest collects classes named Test...; this one holds no tests.
     __test__ = False
 
     @classmethod

@@ -237,7 +237,7 @@ class TestResult:
     sculpting: tuple[Sculpting, ...] = ()
     ensemble: TestFigures | None = None
 
-    # The name begins with "Test", but there is nothing to collect here.
+    # pytest collects classes named Test...; this one holds no tests.
     __test__ = False
 
     @property
@@ -365,7 +365,7 @@ def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, 
         )
         ensemble = replace(figures, members=member_figures([each.numbers() for each in members]))
     ks = ks_of_control_jets(control, sample.pt_ranges)
-    # Classifiers are trained for these: once.
+    # C2ST trains classifiers, so it is computed once.
     if ensemble is not None and ensemble.c2st is not None:
         c2st, regions = ensemble.c2st, ensemble.regions
     else:

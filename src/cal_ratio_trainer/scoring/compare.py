@@ -101,7 +101,7 @@ class CompareSummary:
 def compare(settings: CompareSettings) -> CompareSummary:
     """Scores the same jets with both and compares the scores.
 
-    Memory grows with the number of jets: some 150 bytes for each.
+    Memory grows with the number of jets, by about 150 bytes for each.
 
     Raises:
         ConfigError: what is to be compared is not clear.
@@ -125,7 +125,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
     )
     sources = [Source(opened(file)) for file in files] if files else list(_test_samples(scorer, opened))
     second = columns or other
-    # Whether two programs agree is a question about all jets.
+    # The agreement of two programs is checked on all jets.
     fair_only = columns is None and not settings.all_jets
     samples = {}
     for region in _REGIONS:
@@ -177,7 +177,7 @@ def _second_and_files(settings: CompareSettings) -> tuple[str | None, list[str]]
 
 def _is_file(word: str) -> bool:
     if Path(word).expanduser().is_dir():
-        # That of a run.
+        # The folder of a run.
         return False
     # A mistyped file is no network either; a network's name has no such ending.
     is_named_like_one = Path(word).suffix.lower() in _FILE_ENDINGS

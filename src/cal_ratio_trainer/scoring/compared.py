@@ -269,7 +269,7 @@ def compared_jets(
                 of_data = None
                 if blinding is not None:
                     of_data = blinding.of_data(batch.jets)
-                    # As if there were no others: what is left out of a total follows by subtraction.
+                    # Hidden jets do not appear in totals either: their number would follow by subtraction.
                     seen = np.flatnonzero(~(blinding.tail(scores[0], of_data) | blinding.tail(scores[1], of_data)))
                     batch, scores, of_data = batch.take(seen), [each[seen] for each in scores], of_data[seen]
                 parts = np.stack([lookup.parts(batch.jets) for lookup in lookups])
@@ -311,7 +311,7 @@ class _Gathered:
         self.left_out[NOT_FAIR] += int(np.count_nonzero(has_scores & ~taken))
         in_figures = taken
         if of_data is not None:
-            # Figures of merit of a class without its tail would be wrong, and those with it would tell of it.
+            # Figures of merit of a class without its tail would be wrong, and those with it would reveal it.
             fair, in_figures, self.blinded = fair & ~of_data, taken & ~of_data, True
         self.not_known += int(np.count_nonzero(in_figures & np.any(parts == JetPart.UNKNOWN, axis=0)))
         kept = sum(len(each.jets) for each in self.some)

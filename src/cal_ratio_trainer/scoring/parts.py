@@ -62,7 +62,7 @@ class PartLookup:
         parts = np.full(len(jets), JetPart.UNSEEN, dtype=np.int8)
         for parts_of, mine in zip(self.part_functions, self.rule.positions(jets, "the file"), strict=True):
             parts[mine] = parts_of(jets.take(mine))
-        # A network left its whole fold out: a jet of which the numbers of its event do not say enough is unseen too.
+        # A network was trained without its whole fold: a jet whose event is not known well enough is unseen too.
         parts[parts == JetPart.UNKNOWN] = JetPart.UNSEEN
         return parts
 
@@ -95,7 +95,7 @@ def parts_by_events(groups: Sequence[EventGroup], jets: Jets) -> PartArray:
     """
     result = np.full(len(jets), JetPart.UNSEEN, dtype=np.int8)
     undecided = np.zeros(len(jets), dtype=bool)
-    # Where the run met jets without event numbers too, it knew them by their direction.
+    # A run that had jets without event numbers identified those by their direction.
     is_known_by_direction = any(group.columns == () for group in groups)
     known = known_columns(jets)
     for columns in dict.fromkeys(group.columns for group in groups):

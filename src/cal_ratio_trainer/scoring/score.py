@@ -126,7 +126,7 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
             written = {each.output: each.output for each in requests}
             remove_all_remains(written, leases)
             done = do_files(executor, requests, steps, leases, finished)
-            # Workers that were lost on the way.
+            # Of workers that were lost.
             remove_all_remains(written, leases)
     for file in done:
         if file.output is not None:

@@ -121,7 +121,7 @@ def _base_column(name: str, jets: Jets) -> Any:
         return pa.nulls(len(jets), wanted)
     column = jets.scalars.column(name)
     if pa.types.is_floating(wanted) and name.startswith("llp_"):
-        # A mass that was not given is no number: null, as everything that is not known.
+        # A mass that was not given is NaN, and written as null like every unknown value.
         values = column.to_numpy()
         return pa.array(values, wanted, mask=~np.isfinite(values))
     return column if column.type == wanted else column.cast(wanted)

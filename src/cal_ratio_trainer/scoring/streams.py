@@ -99,7 +99,7 @@ class JetStream(ABC):
         data_taking: origin of the jets, for the heading of figures.
         origin: origin of the jets.
         notes: notes for the user, one sentence each; complete after the last batch.
-        unusual_values: their numbers in a piece, by name in `ntuple.tally`; complete after its last batch.
+        unusual_values: their numbers in a piece, as `ntuple.summary.Tally.counts`; complete after its last batch.
     """
 
     size: int

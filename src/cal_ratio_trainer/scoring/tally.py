@@ -114,7 +114,7 @@ class KeptJets:
 
     def _thin(self) -> None:
         places = np.concatenate(self._places)
-        # A bit below what is allowed, so that not every batch from now on thins again.
+        # To 80 % of the limit, so that not every further batch thins again.
         self._threshold = float(np.partition(places, int(0.8 * self.max_rows))[int(0.8 * self.max_rows)])
         kept = places < self._threshold
         self._places = [places[kept]]
@@ -150,7 +150,7 @@ class ScoreTally:
         self.unusual_values += unusual_values_of(batch)
         jets = batch.jets
         if of_data is not None:
-            # As if there were no others: what is left out of a total follows by subtraction.
+            # Hidden jets do not appear in totals either: their number would follow by subtraction.
             seen = ~hidden(scores, of_data)
             jets, scores, part, of_data = jets.where(seen), scores[seen], part[seen], of_data[seen]
         if not len(jets):
@@ -251,7 +251,7 @@ class ScoreTally:
     ) -> None:
         fair = np.isin(part, (*FAIR, JetPart.UNKNOWN))
         if of_data is not None:
-            # Figures of merit of a class without its tail would be wrong, and those with it would tell of it.
+            # Figures of merit of a class without its tail would be wrong, and those with it would reveal it.
             fair &= ~of_data
         columns: dict[str, Any] = {
             "scores": scores,

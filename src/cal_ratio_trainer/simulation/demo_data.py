@@ -35,8 +35,8 @@ class DemoFiles:
 def demo_training_files(cache_path: Path | None = None) -> DemoFiles:
     """The demo's training files; made when they are first asked for, which takes about a minute on two cores.
 
-    Several processes can ask at once: one makes them, the others wait. What a process leaves that is killed is never
-    taken for the data, and removed by the next one that makes them.
+    Several processes can ask at once: one makes them, the others wait. Files of a killed process are never
+    taken for the data; the next process that makes them removes these.
 
     Args:
         cache_path: folder of the data; None for the user's cache folder.

@@ -214,7 +214,7 @@ def _contained(random: Generator, shares: FloatArray) -> FloatArray:
     numbers = parameters("signal_shower")
     contained = shares.sum(axis=1)
     shares /= np.maximum(contained, np.float32(1e-12))[:, None]
-    # Clusters seldom reach over the cryostat gap: most keep the part that is larger by lot.
+    # Clusters seldom reach over the cryostat gap: most keep only one side, the larger one in a random draw.
     em = shares[:, :4].sum(axis=1)
     pure = draws.uniform(random, len(em)) < numbers["pure_share"]
     keep_em = draws.uniform(random, len(em)) < em

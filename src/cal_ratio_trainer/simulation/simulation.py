@@ -35,7 +35,7 @@ class LostFiles(UserError):
 
 @dataclass(frozen=True)
 class DemoFile:
-    """One ntuple: what it holds and how convert has to be told so; masses [GeV] for signal only."""
+    """One ntuple: its content and the settings of convert for it; masses [GeV] for signal only."""
 
     path: Path
     sample: str

@@ -47,7 +47,7 @@ _MAX_C2ST_JETS, _TRAINED_PER_C2ST_JET = 20_000, 50
 
 
 class TrainingDiverged(UserError):
-    """The loss or a weight is NaN or infinite: nothing can be learned any more, and the settings have to change."""
+    """The loss or a weight is NaN or infinite: the training cannot go on, and needs other settings."""
 
 
 class Observer:
@@ -85,7 +85,7 @@ class TrainingLoop:
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
         patience_from: epoch from which early stopping counts.
         after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
-        observer: follows the training; None for no one, and always where several processes share it.
+        observer: follows the training, if given; always None where several processes share it.
         timings: seconds by stage.
     """
 

@@ -25,6 +25,9 @@ class Sampler:
         splits: mini-batches per epoch.
         seed: of the run.
         reshuffle: False draws the same mini-batches in every epoch.
+
+    Raises:
+        ConfigError: there are fewer jets than mini-batches need.
     """
 
     main: IndexArray

@@ -85,14 +85,14 @@ def stop_requests() -> Iterator[StopRequest]:
         yield request
         return
 
-    def take_note(signal_number: int, frame: FrameType | None) -> None:
+    def record_signal(signal_number: int, frame: FrameType | None) -> None:
         # The request may hold another process's signal, so this process counts its own.
         if signal_number == signal.SIGINT and signal_number in caught:
             raise KeyboardInterrupt
         caught.add(signal_number)
         request.signal_number = signal_number
 
-    before = {number: signal.signal(number, take_note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, record_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield request
     finally:

@@ -184,7 +184,7 @@ def train(
         details: figures of merit as text, for training_details.txt.
         ranks: the processes that share the training; this one is the first, the others call `follow`.
         show: called while it trains, and once its files are complete.
-        observer: follows the training, which no other process shares; None for no one.
+        observer: follows the training, if given; no other process may share the training then.
         loaded: the training files, if an earlier training has read the same jets; None reads them.
 
     Raises:
@@ -202,7 +202,7 @@ def train(
         try:
             held.enter_context(run.lock())
         except OSError:
-            # A full disk takes a folder, but no lease in it.
+            # On a full disk the folder can be made, but no lease in it.
             if start.run is None:
                 with suppress(OSError):
                     run.path.rmdir()
@@ -316,7 +316,7 @@ def _show_newest_epoch(run: RunDirectory, training: Training, plots: RunPlots, r
             record["test"] = figures_as_json(_write_test_results(run, training, plots))
         except (UserError, OSError) as error:
             _log.warning("the final plots do not show epoch %d: %s", newest, error)
-    # All that was asked for is drawn; a second ^C ends it.
+    # Waits for all figures; a second ^C ends that.
     plots.finish()
     record["plots"] = plots.described() | {"last_epoch_to_last_plot_s": time.perf_counter() - begin}
 

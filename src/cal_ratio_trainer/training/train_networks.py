@@ -148,7 +148,7 @@ def train_networks(
         UserError: settings or files cannot be used.
     """
     if work.network_set is None:
-        # Before the set has a folder.
+        # Raises its errors before the set has a folder.
         InitialWeights.of_settings(work.settings)
     network_set = _place(work)
     trained = []
@@ -162,7 +162,7 @@ def train_networks(
             trained.append(train(start, say, details, ranks, show))
         finally:
             release(network_set, number)
-        _heed_late_signal(trained[-1], is_last=number == work.wanted[-1])
+        _refuse_to_go_on_after_signal(trained[-1], is_last=number == work.wanted[-1])
     lacking = tuple(network_set.lacking())
     undrawn = {f"{each.run.name}: {name}": why for each in trained for name, why in each.undrawn.items()}
     figures = None if lacking else _completed(network_set, say, details)
@@ -182,8 +182,8 @@ def _beginning(rule: SetRule, number: int, settings: TrainSettings) -> str:
     return f"{of_all}: seed {settings.network_seed}"
 
 
-def _heed_late_signal(trained: TrainSummary, *, is_last: bool) -> None:
-    """A signal that let a network finish is one for the set: the next network does not begin."""
+def _refuse_to_go_on_after_signal(trained: TrainSummary, *, is_last: bool) -> None:
+    """A signal that came too late to stop a network stops the set: the next network does not begin."""
     if trained.stop.signal_number and not is_last:
         raise TrainingStopped(
             f"stopped with {trained.run.name} finished; go on with '{command_to_go_on(trained.run)}'",

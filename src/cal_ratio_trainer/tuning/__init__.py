@@ -1,5 +1,5 @@
 """Search for settings of a training by two objectives, with Optuna: `cr_trainer tune`.
 
-A trial is an ordinary run. `objectives` says how good an epoch is and which trial is recommended, `study` keeps the
-trials in a file that several processes share, and `trial` trains one.
+A trial is an ordinary run. `objectives` rates epochs and recommends a trial, `plan` holds what is searched, `study`
+keeps the trials in a file that several processes share, and `tune` trains them.
 """

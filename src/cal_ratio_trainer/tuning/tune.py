@@ -174,7 +174,7 @@ def _resumed(folder: Path, settings: TuneSettings, layers: Layers) -> StudyFile:
 class TrialObserver(Observer):
     """Tells the study the objectives after each epoch, and ends a trial that is clearly worse than others."""
 
-    # They would take a third of the time of a short trial.
+    # Plots would take a third of the time of a short trial.
     draws = False
 
     def __init__(self, opened: StudyFile, trial: "optuna.Trial", epochs: int) -> None:
@@ -301,7 +301,7 @@ def _trained(
     start = Start(settings, initial=InitialWeights.of_settings(settings))
     if run is not None and run.record_file.is_file() and run.settings_file.is_file():
         if run.read_record().get("status") == RUN_FINISHED:
-            # It was killed between the end of the training and the entry in the journal.
+            # The process was killed between the end of the training and the entry in the journal.
             return run, time.perf_counter() - begin
         start = continued_start(run, [(DEFAULTS, {}), ("", {})])
     observer = TrialObserver(opened, trial, settings.epochs)
@@ -314,7 +314,7 @@ def _loaded(settings: TrainSettings) -> LoadedData:
     content = settings.model_dump(mode="json", exclude=_NO_JET_DEPENDS_ON)
     key = json.dumps(content, sort_keys=True)
     if getattr(_kept, "key", None) != key:
-        # The old ones first: there may be no room for both.
+        # The old files are freed first: there may be no room for both.
         _kept.key = _kept.data = None
         _kept.data, _kept.key = load_data(settings), key
     data: LoadedData = _kept.data

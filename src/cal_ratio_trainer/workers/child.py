@@ -110,7 +110,7 @@ class Child:
             raise ChildDied(self._how_it_ended()) from error
 
     def receive(self, timeout_s: float | None = None) -> Done | tuple[int, int]:
-        """Waits for what it says next.
+        """Waits for its next message.
 
         Returns:
             The end of its task, without the task's key, or its progress: units done, and units in all.
@@ -222,6 +222,6 @@ def _done(content: bytes, report: Report) -> bytes:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    # An exception, so that what is half written is removed; once, for it may be sent twice.
+    # An exception, so that unfinished files are removed; raised once, since the signal may come twice.
     signal.signal(number, signal.SIG_IGN)
     sys.exit(_TERMINATED)

@@ -111,8 +111,7 @@ class DaskCluster(Executor):
             self._waiting.append(task)
             return None
         except KilledWorker:
-            # The scheduler has tried several workers by then, but cannot tell who of those that were on them is to
-            # blame.
+            # The scheduler has tried several workers by then, but cannot tell which of their tasks ended them.
             if is_alone:
                 return Done(task.key, error=WorkerLost("every worker that was given it was lost"))
             self._suspects.append(task)
@@ -128,7 +127,7 @@ class DaskCluster(Executor):
             self._ended.put(future)
             return False
         except Exception:
-            # Told apart by whoever takes the result.
+            # The reader of the result handles the errors.
             return True
         return True
 
@@ -154,7 +153,7 @@ class DaskCluster(Executor):
             self._idle_since = now
         elif now - self._idle_since > _SAY_THAT_NOBODY_WORKS_AFTER_S:
             self._say(f"the Dask scheduler {self._address} has no workers yet; waiting for some")
-            # Once is enough for a while: a batch system takes its time.
+            # Not again for a minute: a batch system may need some time.
             self._idle_since = now + 60.0
 
 

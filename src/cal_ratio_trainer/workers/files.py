@@ -71,16 +71,16 @@ def do_files(
 
     Args:
         executor: runs the steps.
-        requests: one a file, each with an `output` of its own.
+        requests: one per file, each with an `output` of its own.
         steps: steps for a file.
         leases: holds the files under way for this process.
-        finished: told the number of each file that is done with, and its result.
+        finished: called with the number of each finished file, and its result.
 
     Returns:
-        One result a request, in their order; it does not depend on how many work.
+        One result per request, in their order; it does not depend on the number of workers.
 
     Raises:
-        SchedulerError: nobody can do the work.
+        SchedulerError: the scheduler cannot be used.
         Whatever the steps raise that `steps.failed` does not take for the file's own fault.
     """
     return _FileLoop(executor, requests, steps, leases, finished).run()
@@ -202,7 +202,7 @@ class _FileLoop(Generic[Request, Result]):
         if file.pieces:
             self._steps.discard(self._requests[number])
         if file.lease.lost:
-            # This process was away for so long that another one took over, and removed what it was writing.
+            # This process stood still for so long that another one took over, and removed what it was writing.
             return self._steps.elsewhere(self._requests[number])
         return self._steps.failed(self._requests[number], error)
 
@@ -236,7 +236,7 @@ def on_shared_disk(report: Report, lease: Path, function: Callable[..., Any], *a
 
 @dataclass
 class FileProgress:
-    """Adds up what the tasks tell; the total becomes known file by file.
+    """Adds up the progress of the tasks; the total becomes known file by file.
 
     Attributes:
         line: progress line.
@@ -252,7 +252,7 @@ class FileProgress:
     _passed_over: int = 0
 
     def report(self, key: Key, done: int, of: int) -> None:
-        """A task is so far. What a lost worker had done is done again, and counts once."""
+        """Records how far a task is. The work of a lost worker is done again, and counts once."""
         before = self._done.get(key)
         if before is None:
             self._opened.add(key[0])
@@ -266,6 +266,6 @@ class FileProgress:
             self.line.advance(more, f"{self._finished} of {self.files} files done")
 
     def finish(self, number: int, read: bool) -> None:
-        """A file is done with; `read` says whether all of it was read in this run."""
+        """Counts a finished file; `read` tells whether all of it was read in this run."""
         self._finished += 1
         self._passed_over += not read

@@ -98,7 +98,7 @@ class LocalProcesses(Executor):
             for child in children:
                 with suppress(OSError):
                     child.terminate()
-        # All of them first: each takes its time to end.
+        # All are asked first, since each takes some time to end.
         for child in children:
             child.dismiss()
         until_s = time.monotonic() + _FAREWELL_S

@@ -216,7 +216,7 @@ _PREFIXES = tuple(f"{column}_" for kind in CONSTITUENTS for column in kind.colum
 def event_column(path: Path, name: str, values: NDArray[Any]) -> pa.Array:
     """A scalar column; whole numbers that were stored as floats are whole again, and NaN among them is null.
 
-    An event number that went through float32 was rounded and tells events apart no more: it is null as a whole.
+    An event number that was stored as float32 is rounded and no longer identifies events: the column is all null.
 
     Raises:
         InputFileError: the column holds neither numbers nor text.

@@ -55,7 +55,7 @@ def read_frame(path: Path) -> dict[str, NDArray[Any]]:
     except OSError as error:
         raise InputFileError(path, f"cannot be read ({error})") from error
     except _BROKEN as error:
-        # The end of a file that was cut says nothing.
+        # The error for a file that was cut has no message.
         why = str(error) or "it ends too early"
         raise InputFileError(path, f"is no complete pickle of a pandas DataFrame ({why:.200})") from error
 

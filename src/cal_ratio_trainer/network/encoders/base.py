@@ -157,7 +157,7 @@ class Encoder(ABC):
             given: NAME=NUMBER each.
 
         Raises:
-            ConfigError: a name is unknown, or a number is none or below 1.
+            ConfigError: a name is unknown, or a value is no whole number from 1 to 1024.
         """
         options = dict(self.options)
         for word in given:

@@ -64,7 +64,7 @@ class DeepSets(Encoder):
     pytorch_only = True
     any_length = True
 
-    def module(self, branch: BranchShape, inputs: int, layers: int, generator: "torch.Generator") -> "nn.Module":
+    def module(self, branch: BranchShape, inputs: int, layers: int, generator: torch.Generator) -> nn.Module:
         """See `Encoder.module`."""
         return DeepSetsBranch([inputs, *branch.dense], generator)
 

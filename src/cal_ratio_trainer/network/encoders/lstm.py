@@ -43,7 +43,7 @@ class Branch(nn.Module):
         gates = dense_chain(batch.values, chain, ChainPlan(activations, transposed=True))
         sequences = Sequences(gates, batch.counts, jets, self.slots, batch.places)
         for deeper in layers[1:]:
-            # It reads a state at every slot: nothing is empty any more.
+            # A further layer reads a state at every slot: no slot is empty.
             states = hidden_states(sequences, layers[0].recurrent_kernel, every_slot=True, engine=engine)
             x = states.transpose(0, 1).reshape(states.shape[1], -1)
             # The last column is never read.
@@ -62,7 +62,7 @@ class Lstm(Encoder):
     input_layer = "dense.0"
     formats = frozenset({"keras", "fdeep", "fdeep-keras3", "onnx"})
 
-    def module(self, branch: BranchShape, inputs: int, layers: int, generator: "torch.Generator") -> "nn.Module":
+    def module(self, branch: BranchShape, inputs: int, layers: int, generator: torch.Generator) -> nn.Module:
         """See `Encoder.module`."""
         return Branch(branch, inputs, layers, generator)
 

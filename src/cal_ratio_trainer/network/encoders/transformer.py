@@ -116,7 +116,7 @@ class TransformerBranch(nn.Module):
         sizes, pooled = [jets * length for jets, length in groups], []
         parts = zip(groups, torch.split(x, sizes), torch.split(self.pooling(x), sizes), strict=True)
         for (jets, length), part, scores in parts:
-            # The score of nothing is 0, and so is its value.
+            # The further slot, for nothing, has score 0 and value 0.
             shares = functional.pad(scores.view(jets, 1, length), (0, 1)).softmax(dim=-1)[:, :, :length]
             pooled.append((shares @ part.view(jets, length, x.shape[1]))[:, 0])
         return torch.cat(pooled).index_select(0, batch.inverse)
@@ -144,7 +144,7 @@ class Transformer(Encoder):
             raise ConfigError([f"encoder_options: the width {width} cannot be shared evenly by {heads} heads"])
         return checked
 
-    def module(self, branch: BranchShape, inputs: int, layers: int, generator: "torch.Generator") -> "nn.Module":
+    def module(self, branch: BranchShape, inputs: int, layers: int, generator: torch.Generator) -> nn.Module:
         """See `Encoder.module`."""
         return TransformerBranch(inputs, generator, **self._options(branch))
 

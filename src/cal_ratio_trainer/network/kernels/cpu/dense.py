@@ -58,7 +58,7 @@ def _scrambled(word: Any) -> Any:
 @inlined
 def _first_word(key: Any, tile: Any) -> Any:
     """Number of the first word of a tile of the mask."""
-    # A key a tile: a counter of 32 bits is enough within it, however large the batch.
+    # One key per tile: within a tile a counter of 32 bits is enough, however large the batch.
     return np.uint32(_scrambled(key[0] + np.uint32(tile) * np.uint32(0x9E3779B9)) ^ key[1])
 
 

@@ -239,7 +239,7 @@ def gradient_(gradient: Tensor, result: Tensor, factor: float, rows_with_dropout
 
 
 def dropped_by_key(x: Tensor, key: DropoutKey, rate: float, mask_rows: MaskRows | None = None) -> Tensor:
-    """Dropout of values [rows, units] of either sign, without its factor; see `network.activation.dropped`."""
+    """Dropout of values [rows, units] of either sign, without its factor; see `network.layers.dropped`."""
     result: Tensor = _Dropped.apply(x, key, rate, mask_rows)  # type: ignore[no-untyped-call]
     return result
 
