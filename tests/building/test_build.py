@@ -179,7 +179,7 @@ def test_the_settings_can_say_what_a_legacy_frame_holds(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="jets of label 2; qcd jets have 0"):
         built(tmp_path / "main.parquet", entry | {"data_type": "qcd"})
     path = write_converted(tmp_path, 5)
-    with pytest.raises(InputFileError, match="says that it holds qcd jets; the settings give data_type sig"):
+    with pytest.raises(InputFileError, match="holds qcd jets by its metadata, but the settings give data_type sig"):
         built(tmp_path / "main.parquet", {"input_file": str(path), "data_type": "sig"})
 
 

@@ -371,7 +371,7 @@ def bomb(good: Path) -> bytes:
         ),
         (
             lambda good: with_part_changed(good, "config.json", lambda c: c.replace(b"{", b'{"module": 1, ', 1)),
-            "config.json: says 'module' twice in one object",
+            "config.json: has 'module' twice in one object",
         ),
         (lambda good: with_part_changed(good, "model.weights.h5", lambda c: c[:9000]), "model.weights.h5: the HDF5"),
         (

@@ -105,7 +105,7 @@ def test_any_bit_of_any_weight_is_seen(expected: Expected, content: dict[str, An
             values = decoded_floats(parameters[name]).copy()
             values.view(np.uint32)[draw.randrange(len(values))] ^= 1  # the lowest bit changes no score
             damaged["trainable_params"][layer][name] = encoded_floats(values)
-            with pytest.raises(ValueError, match="the hash of its weights is not the one that it says"):
+            with pytest.raises(ValueError, match="the hash in it is not that of its weights"):
                 check_fdeep(in_bytes(damaged), expected)
             damaged["hash"] = _hash_of(damaged)
             with pytest.raises(ValueError, match=f"layer '{layer}': its .* is not the network's"):
@@ -116,7 +116,7 @@ def test_any_bit_of_any_weight_is_seen(expected: Expected, content: dict[str, An
     ("change", "said"),
     [
         (lambda c: c.update(tests=[]), "it has no jets for the check on loading"),
-        (lambda c: c.update(hash=""), "the hash of its weights"),
+        (lambda c: c.update(hash=""), "the hash in it is not that"),
         (
             lambda c: entry(c, "lstm")["config"].update(go_backwards=True),
             "'lstm': go_backwards is True, expected False",

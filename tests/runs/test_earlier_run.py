@@ -100,7 +100,7 @@ def test_a_history_becomes_a_row_an_epoch(tmp_path: Path) -> None:
         ('{"\\ud800": [1]}', "holds half a character"),
         (
             '{"adv_loss": [' + "1," * 100_000 + "1]}",
-            "says that it has 100001 epochs; histories of at most 100000 are read",
+            "has 100001 epochs; histories of at most 100000 are read",
         ),
     ],
 )

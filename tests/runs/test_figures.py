@@ -131,5 +131,5 @@ def test_final_plots_of_an_earlier_epoch_say_so(run: RunDirectory, caplog: pytes
 
 def test_a_run_without_record_is_refused_for_nobody_knows_whether_it_is_a_demo(run: RunDirectory) -> None:
     run.record_file.unlink()
-    with pytest.raises(RunError, match=r"has no run\.json that says what its jets are"):
+    with pytest.raises(RunError, match=r"has no run\.json that describes its jets"):
         redraw_run(run)

@@ -70,7 +70,7 @@ class SampleSums:
     """Sums over the files of one sample.
 
     Attributes:
-        initial_sum_of_weights: over all files, the empty ones included; None where a file does not know its own.
+        initial_sum_of_weights: over all files, the empty ones included; None where that of a file is unknown.
         files: number of files.
         empty_files: number of files without events.
         without_sum: files that do not know their sum.

@@ -78,11 +78,11 @@ def data_type_of(source: Source, file: JetFile) -> DataType | None:
     """Data type of the jets of a file, from the file itself or the settings; None if neither has it.
 
     Raises:
-        InputFileError: the two say different things.
+        InputFileError: the two differ.
     """
     said, asked = file.metadata.data_type, source.request.data_type
     if said is not None and asked is not None and said != asked:
-        raise InputFileError(source.path, f"says that it holds {said} jets; the settings give data_type {asked}")
+        raise InputFileError(source.path, f"holds {said} jets by its metadata, but the settings give data_type {asked}")
     return said or asked
 
 

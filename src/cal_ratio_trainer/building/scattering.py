@@ -95,7 +95,7 @@ def scattered(
         files: selection from each file.
         places: of all taken jets, in the order of the files, [jets].
         recipe: recipe for the jets.
-        workers: workers that do it. This process alone writes to a file without a name, which cannot be left behind.
+        workers: do the work. Where this process works alone, its file has no name, so that none can be left behind.
         line: shows the progress.
 
     Yields:

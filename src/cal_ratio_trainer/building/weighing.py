@@ -35,7 +35,7 @@ class Weighing:
     """The weights of the taken jets, and how they came about.
 
     Attributes:
-        weights: [taken] of each file, to stand as mcEventWeight; None leaves what the files hold as it is.
+        weights: [taken] of each file, written as mcEventWeight; None keeps those in the files.
         samples: normalisation of each simulated sample.
         sample_of: the number in `samples` of each file of simulated multijets, by the file's position.
         steps: distributions before and after each step, where a report was asked for.

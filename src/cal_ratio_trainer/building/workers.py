@@ -64,9 +64,9 @@ class Workers:
         """Runs all jobs; another worker repeats those of a lost one.
 
         Args:
-            jobs: taken as they are needed, so that no more of them are in memory than are under way.
+            jobs: taken when needed, so that only those under way are in memory.
             line: shows the progress that jobs report.
-            finished: told each result as it comes.
+            finished: called with each result when it is ready.
 
         Returns:
             Their results in the order of the jobs; it does not depend on who works.
@@ -107,7 +107,7 @@ def opened_workers(
         settings: name the scheduler, and how many processes.
         output: the file that is to be made.
         inputs: number of files to read.
-        say: told what the user should know.
+        say: called with text for the user.
 
     Raises:
         InputFileError: another process makes `output`.

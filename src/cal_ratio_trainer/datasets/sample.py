@@ -139,7 +139,7 @@ def loss_weights(
         weights: the file's, [jets].
         labels: [jets].
         trained: [jets], which ones are trained on; these are balanced, the others scaled with them.
-        choice: 'file' as they are; 'balanced' each class scaled to the same sum, 1 a jet on average; 'none' all 1.
+        choice: 'file' as they are; 'balanced' each class scaled to the same sum, on average 1 per jet; 'none' all 1.
 
     Raises:
         ValueError: the weights of the jets that are trained on, for 'balanced' those of a class, do not sum to more

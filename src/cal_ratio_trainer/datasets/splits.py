@@ -202,7 +202,7 @@ def seen_jets(settings: TrainSettings, jets: JetScalars, file: Path) -> tuple[ND
 
     Args:
         settings: of the run.
-        jets: as they come from the file, before anything else looks at them.
+        jets: all jets of the file, in its order.
         file: the file.
 
     Raises:

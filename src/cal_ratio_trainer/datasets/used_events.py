@@ -194,7 +194,7 @@ def _cut(table: pa.Table, told: Sequence[dict[str, Any]]) -> Iterator[EventGroup
     """The groups of a file, which stand one after the other."""
     words, part = table.column("word").to_numpy(), table.column("part").to_numpy()
     if sum(group["events"] for group in told) != len(words):
-        raise ValueError(f"it holds {len(words)} words, and says it holds others")
+        raise ValueError(f"it holds {len(words)} words, and its metadata give another number")
     start = 0
     for group in told:
         end = start + group["events"]

@@ -60,7 +60,7 @@ class ColumnTally:
     """Content of a column.
 
     Attributes:
-        entries: values, one a jet or one a constituent.
+        entries: values, one per jet or one per constituent.
         null: not known.
         not_finite: NaN or infinite.
         not_measured: hold the number that stands for it (MSeg_t0: 99999).

@@ -78,7 +78,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
         repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise BadJson(f"says {repeated!r:.80} twice in one object")
+        raise BadJson(f"has {repeated!r:.80} twice in one object")
     return content
 
 

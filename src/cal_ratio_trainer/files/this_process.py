@@ -19,7 +19,7 @@ class ProcessName:
 
     Attributes:
         host: the name of its machine, for messages.
-        machine: tells the machine, this start of it, and the container from all others; empty where that is not known.
+        machine: identifies the machine, this boot of it and the container; empty where that is not known.
         pid: its number there.
         start: when it was started, as the machine counts; empty where that is not known.
     """

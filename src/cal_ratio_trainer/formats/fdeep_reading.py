@@ -57,7 +57,7 @@ class FdeepContent:
         flavour: versions of the library that read it.
         graph: the network, with its weights.
         stored: the layers with weights as Keras keeps them, by name.
-        hash: of the weights and layer names, as the file says it.
+        hash: of the weights and layer names, from the file.
         computed_hash: as it really is.
         tests: for each jet of its load check the inputs, without the batch, and the scores.
         said: everything else in the file.

@@ -31,7 +31,7 @@ class Hdf5Content:
 
     Attributes:
         form: `LEGACY`, or the group that holds the layers in the newer form.
-        keras_version: of the program that wrote it, where it is said.
+        keras_version: of the program that wrote it, if the file has it.
         config: the architecture as JSON text, where there is one.
         layers: in the file's order (legacy) or by class and number (newer). Those without weights are among them; the
             class of such a layer is empty where the file does not say it.

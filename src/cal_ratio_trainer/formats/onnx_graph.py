@@ -142,7 +142,7 @@ class Preprocessing:
     Attributes:
         scaling: the range [GeV] that becomes 0-1.
         missing_t0: what it reads for segments without a measured time [ns]; None leaves 99999.
-        padding: for each branch what it reads in an empty slot, [inputs]; zeros where it is not said.
+        padding: for each branch its values in an empty slot, [inputs]; zeros where they are not given.
     """
 
     scaling: Scaling

@@ -79,7 +79,7 @@ def check_fdeep(content: bytes, expected: Expected) -> float:
     """
     found = read_fdeep(content)
     if found.hash != found.computed_hash:
-        raise ValueError("the hash of its weights is not the one that it says")
+        raise ValueError("the hash in it is not that of its weights")
     if not found.tests:
         raise ValueError("it has no jets for the check on loading")
     inputs, scores = found.test_arrays()

@@ -146,9 +146,10 @@ def is_built(metadata: JetMetadata, jets: Jets) -> bool:
     """True for jets that `build` has scaled already.
 
     Args:
-        metadata: of their file; decides where it says a stage.
-        jets: the jets, or the first ones of them. Those of a frame that says nothing count as built when their
-            padding is not zero, when their median pt is none in GeV, or when the layer energies of clusters sum to 1.
+        metadata: of their file; its stage decides, where it has one.
+        jets: the jets, or the first ones of them. Those of a frame without metadata count as built when
+            their padding is not zero, when their median pt cannot be in GeV, or when the layer energies of clusters
+            sum to 1.
     """
     if metadata.stage != "unknown":
         return metadata.stage == "built"

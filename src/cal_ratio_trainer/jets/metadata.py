@@ -116,7 +116,7 @@ class JetMetadata(BaseModel):
     """The metadata of one file of jets.
 
     Attributes:
-        stage: 'converted' (GeV, MeV), 'built' (scaled), or 'unknown' (a legacy frame says nothing of itself).
+        stage: 'converted' (GeV, MeV), 'built' (scaled), or 'unknown' (a legacy frame without metadata).
         kind: of a built file: 'main' or 'control'.
         data_type: of a converted file.
         cuts: selection of jets, one entry for each different one among the inputs; pt in GeV. Empty: not known.

@@ -93,7 +93,7 @@ class Feature(BaseModel):
         network_input: the network reads it; otherwise it is stored only.
         branch: name in the ntuple; None where it is that of the column.
         title: name in plots, in matplotlib's text; empty for the column's name.
-        scaling: made by `build`; see `schemas/calratio2019.yaml`. None leaves the number as it is.
+        scaling: made by `build`; see `schemas/calratio2019.yaml`. None keeps the number unchanged.
         angle: 'eta' or 'phi' of a constituent that `convert` makes relative to the origin of its kind.
         not_measured: number that stands for "not measured".
     """

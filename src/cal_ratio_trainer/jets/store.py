@@ -286,9 +286,7 @@ def _open(path: Path, schema: Schema | None = None) -> tuple[JetMetadata, pq.Par
         content = json.loads(raw)
         version = content.get("format_version", FORMAT_VERSION)
         if type(version) is not int or not 0 < version <= FORMAT_VERSION:
-            raise InputFileError(
-                path, f"says that it has format version {version!r:.40}; this program reads 1 to {FORMAT_VERSION}"
-            )
+            raise InputFileError(path, f"has format version {version!r:.40}; this program reads 1 to {FORMAT_VERSION}")
         metadata = JetMetadata.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]

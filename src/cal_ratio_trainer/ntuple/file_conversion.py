@@ -190,7 +190,7 @@ def convert_whole(report: Report, request: Request, may_be_cut: bool) -> Convers
     """Converts one file unless it is done.
 
     Args:
-        report: told how many events are read, and how many there are.
+        report: called with the number of events read so far and their total.
         request: the file and what to do with it.
         may_be_cut: a file with more events than the request's `piece_events` is cut into pieces and not converted yet.
 

@@ -191,7 +191,7 @@ def draw_cells(
     Args:
         axes: to draw on.
         shares: [rows, columns] in [0, 1]; NaN leaves a cell empty.
-        texts: a row of texts for each row of cells, lines parted by newlines.
+        texts: a row of texts for each row of cells; newlines separate lines.
         row_names: from below.
         column_names: from the left.
         palest: the share of a white cell; shares span the colours from there to 1.

@@ -27,7 +27,7 @@ def draw_curve(axes: "Axes", curve: RocCurve, beside: RocCurve | None) -> None:
 
     Args:
         axes: to draw on.
-        curve: against whatever background.
+        curve: against any background.
         beside: a curve of more signal, drawn thin; None for none.
     """
     _draw(axes, curve, f"{_signal_name(curve)}, AUC {_auc(curve)}", _FIRST)

@@ -115,7 +115,7 @@ def read_history(path: Path, names: tuple[str, ...]) -> tuple[list[dict[str, flo
             raise InputFileError(path, f"{name!r:.80} is no list of numbers")
     epochs = max((len(said.get(name, ())) for name in names), default=0)
     if epochs > _MAX_EPOCHS:
-        raise InputFileError(path, f"says that it has {epochs} epochs; histories of at most {_MAX_EPOCHS} are read")
+        raise InputFileError(path, f"has {epochs} epochs; histories of at most {_MAX_EPOCHS} are read")
     columns = {name: said.get(name, []) + [math.nan] * (epochs - len(said.get(name, []))) for name in names}
     rows = [{name: _finite(columns[name][epoch]) for name in names} for epoch in range(epochs)]
     return rows, [name for name in said if name not in names]
@@ -165,8 +165,8 @@ def imported_settings(
 
     Args:
         file: training_params.yaml of the earlier program; None where there is none.
-        network: as it was read; it decides where the file says otherwise.
-        given: settings that are said by the user.
+        network: as it was read; it decides where the file differs.
+        given: settings from the user.
 
     Returns:
         The settings, and what a user should know of them.

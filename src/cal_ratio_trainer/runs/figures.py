@@ -182,5 +182,5 @@ def _data(run: RunDirectory, name: str) -> dict[str, Any]:
         # Without control region its scaling and simulation are those of the main file.
         described: dict[str, Any] = record["data"].get(name) or record["data"]["main"]
     except KeyError as error:
-        raise RunError(f"run {run.name} has no {run.record_file.name} that says what its jets are") from error
+        raise RunError(f"run {run.name} has no {run.record_file.name} that describes its jets") from error
     return described

@@ -192,7 +192,7 @@ class NetworkFile:
 
     Attributes:
         file: its .safetensors or .keras file.
-        run: the run it belongs to; None for a file that was named by its path.
+        run: the run it belongs to; None for a file given by its path.
         epoch: the epoch its weights are of; None where that is not known.
     """
 
@@ -225,7 +225,7 @@ class NamedNetworks:
 
     Attributes:
         name: for the user: 'model/00003/12', 'model/00003/best' of a set, or the path of a file.
-        run: the run, or the folder of the set; None for a file that was named by its path.
+        run: the run, or the folder of the set; None for a file given by its path.
         files: networks 0 ... K-1.
         rule: as in `Networks`.
     """

@@ -226,7 +226,7 @@ def all_runs(output_path: Path) -> list[RunDirectory]:
         RunError: there is no such folder.
     """
     if not output_path.is_dir():
-        raise RunError(f"there is no folder {output_path} with runs; --output_path says where they are")
+        raise RunError(f"there is no folder {output_path} with runs; --output_path names the folder")
     models = sorted(path.name for path in output_path.iterdir() if path.is_dir())
     runs = [run for model in models for run in runs_of(output_path, model)]
     return sorted(runs, key=_start_of)

@@ -352,7 +352,7 @@ def scored_jets(jets: pa.Table, scores: FloatArray, weights: FloatArray, metadat
         jets: scalar columns of built jets.
         scores: [jets, 3] in the order of `Label`.
         weights: [jets].
-        metadata: its scaling gives the jets' pt in GeV back; a file that does not say it is taken as 0-500 GeV.
+        metadata: its scaling gives the jets' pt in GeV back; 0-500 GeV where the file has none.
     """
     return ScoredJets(
         scores=scores,

@@ -125,23 +125,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
     )
     sources = [Source(opened(file)) for file in files] if files else list(_test_samples(scorer, opened))
     second = columns or other
-    # The agreement of two programs is checked on all jets.
-    fair_only = columns is None and not settings.all_jets
-    samples = {}
-    for region in _REGIONS:
-        mine = [source for source in sources if source.stream.region == region]
-        compared = compared_jets(
-            scorer,
-            second,
-            mine,
-            fair_only=fair_only,
-            blind_above=settings.blind_above,
-            with_clusters=settings.sculpting,
-        )
-        if compared is not None:
-            samples[region] = _sample(compared, settings, scorer.pt_ranges)
-    if not samples:
-        raise InputFileError(", ".join(source.stream.name for source in sources), "holds no jet that both give a score")
+    samples = _samples(scorer, second, sources, settings)
     explanation = None
     if columns is not None and settings.explain:
         jets = next(iter(samples.values())).jets
@@ -208,6 +192,29 @@ def _test_samples(scorer: Scorer, opened: Callable[[str], JetStream]) -> Iterato
             continue
         checksum = data.get(kind, {}).get("sha256", "")
         yield Source(opened(str(scorer.run.path / name)), checksum, is_test_sample=True)
+
+
+def _samples(
+    scorer: Scorer, second: Scorer | ColumnScores, sources: Sequence[Source], settings: CompareSettings
+) -> dict[Region, ComparedSample]:
+    """Results on the jets of each region. Raises InputFileError where no jet has both scores."""
+    # The agreement of two programs is checked on all jets.
+    fair_only = isinstance(second, Scorer) and not settings.all_jets
+    samples: dict[Region, ComparedSample] = {}
+    for region in _REGIONS:
+        compared = compared_jets(
+            scorer,
+            second,
+            [source for source in sources if source.stream.region == region],
+            fair_only=fair_only,
+            blind_above=settings.blind_above,
+            with_clusters=settings.sculpting,
+        )
+        if compared is not None:
+            samples[region] = _sample(compared, settings, scorer.pt_ranges)
+    if not samples:
+        raise InputFileError(", ".join(source.stream.name for source in sources), "holds no jet that both give a score")
+    return samples
 
 
 def _sample(jets: ComparedJets, settings: CompareSettings, ranges: tuple[PtRange, ...]) -> ComparedSample:

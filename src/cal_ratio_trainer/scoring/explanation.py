@@ -56,7 +56,7 @@ class Explanation:
         unchanged: the difference without a change.
         tried: number of tested changes.
         skipped: number of changes that cannot be tested on these jets.
-        best: the changes that leave least, the best first; none where the scores agree as they are.
+        best: the changes that leave least, the best first; none where the scores agree without a change.
         pairs: the best one together with a second one, the best first, where it explains the difference in part.
         same_values: the scores of all jets are the same in another order.
     """

@@ -85,7 +85,7 @@ class ScoreRequest:
         file: as the user gave it.
         output: path for its scores.
         settings: of the call, see `settings_for`.
-        call: tells this call from others, so that no process takes the network of an earlier one.
+        call: identifies this call, so that no process uses the network of an earlier one.
     """
 
     file: str

@@ -51,7 +51,7 @@ class TrainingDiverged(UserError):
 
 
 class Observer:
-    """Base of objects that follow, from outside, a training by a single process.
+    """Follows, from outside, a training by a single process; this base does nothing.
 
     Attributes:
         reason: sentence on why the training is to end before its next epoch; empty where it goes on.
@@ -72,6 +72,9 @@ class Observer:
         """Hook between two epochs; sets `reason` to end the training."""
 
 
+NO_OBSERVER = Observer()
+
+
 @dataclass(frozen=True)
 class TrainingLoop:
     """The epochs of one training in its run folder.
@@ -85,7 +88,7 @@ class TrainingLoop:
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
         patience_from: epoch from which early stopping counts.
         after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
-        observer: follows the training, if given; always None where several processes share it.
+        observer: follows the training; where several processes share it there is none.
         timings: seconds by stage.
     """
 
@@ -94,7 +97,7 @@ class TrainingLoop:
     run_id: str | None = None
     patience_from: int = 0
     after_epoch: Callable[[list[HistoryRow], EpochHistograms], None] = lambda history, histograms: None
-    observer: Observer | None = None
+    observer: Observer = NO_OBSERVER
     timings: Timings = field(default_factory=Timings)
 
     def fit(self, start: Progress, epochs: int, stop: StopRequest) -> Progress:
@@ -162,8 +165,7 @@ class TrainingLoop:
             row |= region_columns(self.training, control, judged, state.epoch, epochs)
             if settings.schedule != "constant":
                 row["learning_rate"] = step.learning_rate
-            if self.observer is not None:
-                row |= self.observer.figures(scored_main(self.training.data, Part.VALIDATION, main))
+            row |= self.observer.figures(scored_main(self.training.data, Part.VALIDATION, main))
             validated = time.perf_counter()
             self.timings.c2st += validated - evaluated
             state = replace(state, history=[*state.history, row])
@@ -197,10 +199,9 @@ class TrainingLoop:
         Also where an observer has a reason.
         """
         patience, ranks = self.training.settings.early_stopping, self.training.ranks
-        if self.observer is not None:
-            self.observer.see(history)
-            if self.observer.reason:
-                return True
+        self.observer.see(history)
+        if self.observer.reason:
+            return True
         if patience is None:
             return False
         waited = min(epochs_without_progress(history), len(history) - self.patience_from)

@@ -34,7 +34,7 @@ from cal_ratio_trainer.training.checkpoint import (
 )
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.event_log import EventLog, event_log
-from cal_ratio_trainer.training.loop import Observer, TrainingDiverged, TrainingLoop
+from cal_ratio_trainer.training.loop import NO_OBSERVER, Observer, TrainingDiverged, TrainingLoop
 from cal_ratio_trainer.training.mlflow_log import MlflowLog, mlflow_log, require_mlflow
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.run_plots import RunPlots
@@ -173,7 +173,7 @@ def train(
     details: Callable[[TestFigures], str],
     ranks: Ranks = ALONE,
     show: ShowRun = show_nothing,
-    observer: Observer | None = None,
+    observer: Observer = NO_OBSERVER,
     loaded: LoadedData | None = None,
 ) -> TrainSummary:
     """Trains as the settings say, or goes on with an earlier run.
@@ -184,7 +184,7 @@ def train(
         details: figures of merit as text, for training_details.txt.
         ranks: the processes that share the training; this one is the first, the others call `follow`.
         show: called while it trains, and once its files are complete.
-        observer: follows the training, if given; no other process may share the training then.
+        observer: follows the training, which no other process may share then.
         loaded: the training files, if an earlier training has read the same jets; None reads them.
 
     Raises:
@@ -219,58 +219,67 @@ def _train_in(
     say: Callable[[str], None],
     details: Callable[[TestFigures], str],
     show: ShowRun,
-    observer: Observer | None,
+    observer: Observer,
 ) -> TrainSummary:
     progress, settings, record = Progress(), training.settings, dict[str, Any]()
-    draws = observer is None or observer.draws
     if run.checkpoint_file.exists():
         progress = load_checkpoint(run.checkpoint_file, training.step, run.read_record().get("id"))
     epochs = training.start.epochs_in_all(len(progress.history))
-    try:
-        with stop_requests() as stop, RunPlots(run, settings, training.data, draws=draws) as plots, ExitStack() as held:
-            record |= begin_record(run, training, plots.references_as_json(), len(progress.history), epochs)
-            say(f"run {run.name} in {run.path}")
-            if observer is not None:
-                observer.begin(run)
-            for note in record.get("notes", []) if training.start.run is None else []:
-                say(note)
-            logs = held.enter_context(_opened_logs(run, settings, progress.history, record))
+    with (
+        _ended_on_error(run, training, record, show),
+        stop_requests() as stop,
+        RunPlots(run, settings, training.data, draws=observer.draws) as plots,
+        ExitStack() as held,
+    ):
+        record |= begin_record(run, training, plots.references_as_json(), len(progress.history), epochs)
+        say(f"run {run.name} in {run.path}")
+        observer.begin(run)
+        for note in record.get("notes", []) if training.start.run is None else []:
+            say(note)
+        logs = held.enter_context(_opened_logs(run, settings, progress.history, record))
 
-            def after_epoch(history: list[HistoryRow], histograms: EpochHistograms) -> None:
-                plots.after_epoch(history, histograms, lambda: _evaluate(run, training, len(history) - 1))
-                for log in logs:
-                    log.add(history)
-                seconds_an_epoch = (time.perf_counter() - begin) / (len(history) - len(progress.history))
-                show(run, (epochs - len(history)) * seconds_an_epoch)
-
-            plan, place = training.memory_plan(), training.loaded.place
-            for sentence in filter(None, (place.sentence(), plan.sentence())):
-                say(sentence)
-            record["memory"] = plan.described() | place.described()
-            plots.draw_missing(progress.history)
-            _broadcast_progress(run, training, progress, epochs)
-            loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch, observer)
-            begin = time.perf_counter()
-            with plan.explained_errors():
-                try:
-                    progress = loop.fit(progress, epochs, stop)
-                except (TrainingStopped, TrainingDiverged):
-                    _show_newest_epoch(run, training, plots, record)
-                    raise
-            if len(progress.history) < epochs:
-                record["reason"] = (observer.reason if observer is not None else "") or (
-                    f"early stopping: for {settings.early_stopping} epochs none has come onto the Pareto front of AUC "
-                    f"and K-S; {len(progress.history)} of {epochs} epochs are done"
-                )
-                say(record["reason"])
-            record["timings"] = timings_of(loop.timings, training.loaded.seconds, training.compiling_s)
-            record["computed_by"] = training.computed_by()
-            # A signal from here on would only spoil what takes seconds to complete.
-            summary = _finish(run, training, progress, record, plots, details, stop)
-            show(run, None)
+        def after_epoch(history: list[HistoryRow], histograms: EpochHistograms) -> None:
+            plots.after_epoch(history, histograms, lambda: _evaluate(run, training, len(history) - 1))
             for log in logs:
-                log.finish(summary.figures)
-            return summary
+                log.add(history)
+            seconds_an_epoch = (time.perf_counter() - begin) / (len(history) - len(progress.history))
+            show(run, (epochs - len(history)) * seconds_an_epoch)
+
+        plan, place = training.memory_plan(), training.loaded.place
+        for sentence in filter(None, (place.sentence(), plan.sentence())):
+            say(sentence)
+        record["memory"] = plan.described() | place.described()
+        plots.draw_missing(progress.history)
+        _broadcast_progress(run, training, progress, epochs)
+        loop = TrainingLoop(training, run, record["id"], record.get("patience_from", 0), after_epoch, observer)
+        begin = time.perf_counter()
+        with plan.explained_errors():
+            try:
+                progress = loop.fit(progress, epochs, stop)
+            except (TrainingStopped, TrainingDiverged):
+                _show_newest_epoch(run, training, plots, record)
+                raise
+        if len(progress.history) < epochs:
+            record["reason"] = observer.reason or (
+                f"early stopping: for {settings.early_stopping} epochs none has come onto the Pareto front of AUC "
+                f"and K-S; {len(progress.history)} of {epochs} epochs are done"
+            )
+            say(record["reason"])
+        record["timings"] = timings_of(loop.timings, training.loaded.seconds, training.compiling_s)
+        record["computed_by"] = training.computed_by()
+        # A signal from here on would only spoil what takes seconds to complete.
+        summary = _finish(run, training, progress, record, plots, details, stop)
+        show(run, None)
+        for log in logs:
+            log.finish(summary.figures)
+        return summary
+
+
+@contextmanager
+def _ended_on_error(run: RunDirectory, training: Training, record: Mapping[str, Any], show: ShowRun) -> Iterator[None]:
+    """Completes the files of a run when an exception ends its training, and lets the other processes end."""
+    try:
+        yield
     except BaseException as error:
         end_early(run, training, record, error)
         show(run, None)

@@ -152,8 +152,8 @@ def opened_executor(
     Args:
         settings: name the scheduler, and how many processes.
         tasks: minimum number of tasks; one needs no second process, unless it can be cut.
-        on_progress: told how far each task is: its key, units done, units in all.
-        say: told what the user should know.
+        on_progress: called with the progress of a task: its key, units done, units in all.
+        say: called with text for the user.
 
     Raises:
         SchedulerError: there is no such cluster, or the package for it is missing.
