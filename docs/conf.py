@@ -71,6 +71,7 @@ def replace_links(app: Sphinx, docname: str, source: list[str]) -> None:
     text, folder = source[0], (DOCS / docname).parent
     if docname in ELSEWHERE:
         outside = ROOT / ELSEWHERE[docname]
+        app.env.note_dependency(str(outside))
         text, folder = outside.read_text("utf-8"), outside.parent
     pages = {ROOT / path: f"{name}.md" for name, path in ELSEWHERE.items()} | {ROOT / "README.md": "index.md"}
 
