@@ -122,7 +122,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = folder / "cache" / "cal_ratio_trainer"
     cache.mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo_data, "make_demo_files", lambda path, *given: (path.mkdir(), write_training_files(path)))
+        made = lambda path, *given, **more: (path.mkdir(), write_training_files(path))  # noqa: E731
+        patch.setattr(demo_data, "make_demo_files", made)
         demo_data.demo_training_files(cache)
     for block in blocks(ROOT / "docs" / "start.md", "bash"):
         run_block(block, folder)

@@ -342,7 +342,7 @@ def test_weights_that_fit_several_networks_are_told_by_their_names_or_refused(tm
         (b'{"architecture": NaN}', "holds NaN, which is no number"),
         (b'{"architecture": 1e999}', "holds 1e999, which is too large"),
         (b'{"a": ' + b"[" * 200_000, "nested too deeply"),
-        (b'{"architecture": {}, "architecture": {}}', "says 'architecture' twice"),
+        (b'{"architecture": {}, "architecture": {}}', "has 'architecture' twice"),
         (b'{"architecture": ' + b"9" * 5000 + b"}", "is no valid JSON"),
         (b'{"layers": []}', "is no file of frugally-deep"),
         (b"hello", "is no network file"),

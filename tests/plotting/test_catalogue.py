@@ -16,13 +16,13 @@ HISTORIES |= {"train_adv_loss", "train_main_adv_loss", "ks_qcd", "ks_sig", "ks_b
 
 
 def documented() -> set[str]:
-    """The names of figures in the table of the page on training."""
-    text = (Path(__file__).parents[2] / "docs" / "train.md").read_text("utf-8")
+    """The names of figures in the table of the page on the folder of a run."""
+    text = (Path(__file__).parents[2] / "docs" / "run.md").read_text("utf-8")
     rows = text.partition("| **each epoch** ")[2].partition("\n\n")[0].splitlines()
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
 
 
-def test_the_page_on_training_has_every_figure_of_the_catalogue_and_no_other() -> None:
+def test_the_page_on_the_folder_of_a_run_has_every_figure_of_the_catalogue_and_no_other() -> None:
     outputs, ranges = r"\b(qcd|sig|bib)(?=_predictions)|(?<=_)(qcd|sig|bib)(?=_predictions)", "(low|mid|high)(?=Pt_)"
     of_epochs = {re.sub(ranges, "<range>", re.sub(outputs, "<output>", each.name)) for each in EPOCH_FIGURES}
     names = {f"<nnn>_{name}" for name in of_epochs} | {each.name for each in HISTORY_FIGURES}

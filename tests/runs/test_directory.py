@@ -122,7 +122,7 @@ def test_a_damaged_record_is_refused_by_name(tmp_path: Path, content: bytes) -> 
     run = new_run(tmp_path, "model")
     assert run.read_record() == {}
     run.record_file.write_bytes(content)
-    with pytest.raises(InputFileError, match=r"run\.json: (is no record of a run|is no valid|is no text|says)"):
+    with pytest.raises(InputFileError, match=r"run\.json: (is no record of a run|is no valid|is no text|has)"):
         run.read_record()
 
 
