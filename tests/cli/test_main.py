@@ -143,6 +143,33 @@ def test_a_mistake_ends_in_a_sentence_and_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("output", ["folder", "file/report.md"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "score jets.parquet m/0 --output_report",
+        "compare m/0 m/1 --output_report",
+        "analyze m/0 --output_report",
+        "plot jets.parquet --output_report",
+        "convert training m/0 --output_json",
+    ],
+)
+def test_a_place_that_cannot_hold_the_output_is_refused_before_the_inputs_are_read(
+    words: str, output: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    option = words.rpartition("--")[2]
+    assert run(monkeypatch, *words.split(), output) == EXIT_USER_ERROR
+    assert f"error: {option}: {output.partition('/')[0]} is " in capsys.readouterr().err
+
+
+def test_a_report_can_be_named_by_its_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _, settings = printed_settings(monkeypatch, capsys, "plot", "--output_report", "reports/jets.html")
+    assert settings["output_report"] == "reports/jets.md"
+
+
 def test_an_error_of_the_system_names_the_file_and_what_is_wrong_in_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

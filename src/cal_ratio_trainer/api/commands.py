@@ -102,7 +102,7 @@ def resample(settings: ResampleSettings) -> "ResampleSummary":
     return resample_file(settings)
 
 
-@command(ScoreSettings, runs_network=True)
+@command(ScoreSettings, runs_network=True, writes=["output_report"])
 def score(settings: ScoreSettings) -> "ScoreResult":
     """Scores jets of any files, ntuples too, with a trained network, and writes a report.
 
@@ -119,7 +119,7 @@ def score(settings: ScoreSettings) -> "ScoreResult":
     return score_with_report(settings)
 
 
-@command(CompareSettings, runs_network=True)
+@command(CompareSettings, runs_network=True, writes=["output_report"])
 def compare(settings: CompareSettings) -> "CompareResult":
     """Compares two networks on the same jets, or a network with scores that files hold, and writes a report.
 
@@ -133,7 +133,7 @@ def compare(settings: CompareSettings) -> "CompareResult":
     return compare_with_report(settings)
 
 
-@command(AnalyzeSettings, runs_network=True)
+@command(AnalyzeSettings, runs_network=True, writes=["output_report"])
 def analyze(settings: AnalyzeSettings) -> "AnalysisResult":
     """Finds the best epochs of runs, recommends one, and writes a report.
 
@@ -169,13 +169,15 @@ def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
         given = {name: getattr(settings, name) for name in names}
         run = named_run(settings.run, settings.output_path)
         return RedrawnRun(run, tuple(redraw_run(run, figure_settings=given)))
+    from cal_ratio_trainer.files.atomic import refuse_unusable_file
     from cal_ratio_trainer.plotting.pool import draw_in_parallel
     from cal_ratio_trainer.reporting.jet_file_report import compare_files
 
+    refuse_unusable_file(settings.output_report, "output_report")
     return compare_files(settings, draw_in_parallel)
 
 
-@command(ConvertTrainingSettings)
+@command(ConvertTrainingSettings, writes=["output_json"])
 def export(settings: ConvertTrainingSettings) -> "TrainingExport":
     """Writes a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Settings(BaseModel):
@@ -100,6 +100,9 @@ Rule = Literal["auc-near-lowest-ks", "validation-loss", "adversary", "discrimina
 """Rules by which an epoch can be recommended; `runs.recommendation` applies them."""
 
 RunsFolder = Annotated[Path, Field(description="Folder that holds all runs, by model name and run number.")]
+
+ReportFile = Annotated[Path, AfterValidator(lambda path: path.with_suffix(".md") if path.suffix == ".html" else path)]
+"""Markdown file of a report; the name of the HTML page means that beside it."""
 
 _PARTS = ("name", "run", "epoch")
 

@@ -8,7 +8,15 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import FigureSettings, Rule, RunsFolder, Settings, model_name, name_run_epoch
+from cal_ratio_trainer.config.base import (
+    FigureSettings,
+    ReportFile,
+    Rule,
+    RunsFolder,
+    Settings,
+    model_name,
+    name_run_epoch,
+)
 
 Status = Literal[
     "finished", "running", "interrupted", "killed", "failed", "diverged", "imported", "incomplete", "unknown"
@@ -77,7 +85,7 @@ class AnalyzeSettings(FigureSettings):
     cr_training_file: str | None = Field(
         default=None, description="Control-region jets for the same runs; give both files or none."
     )
-    output_report: Path = Field(
+    output_report: ReportFile = Field(
         default=Path("reports/analyze.md"),
         description="Markdown file to write, with the HTML page and the figures beside it.",
     )

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import (
     FigureSettings,
+    ReportFile,
     Rule,
     RunsFolder,
     SharedListSettings,
@@ -89,7 +90,7 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
         description="The network, instead of the last word: NAME/RUN/EPOCH (best and last are epochs too) or a .keras "
         "or .safetensors file.",
     )
-    output_report: Path = Field(
+    output_report: ReportFile = Field(
         default=Path("score_report/report.md"),
         description="Markdown file to write, with the HTML page, the figures and the scores beside it.",
     )
@@ -137,7 +138,7 @@ class CompareSettings(ReadingSettings):
         description="Scores in the files, instead of a second network: the name of their columns with {} in place of "
         "qcd, sig and bib, e.g. jet_nn_calRatio_main_{}_lowMass_v3Adv.",
     )
-    output_report: Path = Field(
+    output_report: ReportFile = Field(
         default=Path("compare_report/report.md"),
         description="Markdown file to write, with the HTML page, the figures and the scores of both beside it.",
     )

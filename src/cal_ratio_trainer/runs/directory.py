@@ -340,20 +340,6 @@ def new_run(output_path: Path, model_name: str) -> RunDirectory:
         return RunDirectory(path)
 
 
-def refuse_unusable(output_path: Path, model_name: str) -> None:
-    """Checks that a run's folder can be made, before a training begins.
-
-    Raises:
-        RunError: something else lies there, or it cannot be written to.
-    """
-    model = output_path / model_name
-    there = next((path for path in (model, *model.parents) if os.access(path, os.F_OK)), Path())
-    if not there.is_dir():
-        raise RunError(f"output_path: {there} is no folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise RunError(f"output_path: {there} cannot be written to")
-
-
 def runs_of(output_path: Path, model_name: str) -> list[RunDirectory]:
     """The runs of a model by rising number; none where there is no such model."""
     model = output_path / model_name
