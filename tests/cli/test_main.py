@@ -130,6 +130,14 @@ def test_a_switch_has_a_no(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["demo", "--jets", "none"], "jets: should be a whole number"),
         (["demo", "--jets", "0", "--seed", "-1"], "seed: should be at least 0"),
         (["demo", "--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
+        (["demo", "--config", "."], ".: is a folder where a config file was expected"),
+        (["demo", "--output_path", ""], "output_path: should be a path, got ''"),
+        (["build", "a", "-o", "b", "--max_jet_pt", "nan"], "max_jet_pt: should be a finite number, got 'nan'"),
+        (["train", "--cr_judge_file", ""], "cr_judge_file: should be NAME=FILE or a file, got ''"),
+        (["train", "--EPOCHS", "3"], "No such option '--EPOCHS' (did you mean --epochs?)"),
+        # Read as letters, these are -c onfig and -o utput_file.
+        (["train", "-config", "a.yaml"], "No such option '-config' (did you mean --config?)"),
+        (["build", "a", "-output_file", "b"], "No such option '-output_file' (did you mean --output_file?)"),
     ],
 )
 def test_a_mistake_ends_in_a_sentence_and_status_2(
@@ -168,6 +176,14 @@ def test_a_place_that_cannot_hold_the_output_is_refused_before_the_inputs_are_re
 def test_a_report_can_be_named_by_its_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     _, settings = printed_settings(monkeypatch, capsys, "plot", "--output_report", "reports/jets.html")
     assert settings["output_report"] == "reports/jets.md"
+
+
+@pytest.mark.parametrize("words", [["--note", "-config"], ["--", "-config"]])
+def test_a_value_may_look_like_an_option(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "train", "--print_settings", *words) == 0
+    assert ": -config\n" in capsys.readouterr().out
 
 
 def test_an_error_of_the_system_names_the_file_and_what_is_wrong_in_words(

@@ -4,10 +4,18 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 
 class Settings(BaseModel):
@@ -18,7 +26,9 @@ class Settings(BaseModel):
         ignored: names of the earlier program that have no effect -> the reason, logged when one is given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), validate_default=True, allow_inf_nan=False
+    )
 
     aliases: ClassVar[dict[str, str]] = {}
     ignored: ClassVar[dict[str, str]] = {}
@@ -30,8 +40,12 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _accept_paths(cls, value: Any) -> Any:
+    def _accept_paths(cls, value: Any, info: ValidationInfo) -> Any:
         """Takes a path for the name of a file, which may also be a URL or a word like demo."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if value == "" and Path in (annotation, *get_args(annotation)):
+            # It would mean the current folder; it comes from a shell variable that is not set.
+            raise ValueError("should be a path, got ''")
         if isinstance(value, list | tuple):
             return [str(each) if isinstance(each, Path) else each for each in value]
         return str(value) if isinstance(value, Path) else value
@@ -142,6 +156,8 @@ def named_regions(given: Any) -> Any:
         return given
     if not given:
         raise ValueError("names no file; null is for no control region")
+    if "" in given:
+        raise ValueError("should be NAME=FILE or a file, got ''")
     pairs: list[tuple[str, str]] = []
     if isinstance(given, dict):
         if without := [name for name, file in given.items() if not isinstance(file, str | Path) or not str(file)]:

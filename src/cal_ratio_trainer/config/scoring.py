@@ -46,7 +46,10 @@ class ReadingSettings(FigureSettings):
     )
     min_jet_pt: float = Field(default=40.0, ge=0, description="Smallest jet pt that is kept, in ntuples. [GeV]")
     max_jet_pt: float = Field(
-        default=500.0, gt=0, description="Jets of this pt and above are dropped, in ntuples. [GeV]"
+        default=500.0,
+        gt=0,
+        allow_inf_nan=True,
+        description="Jets of this pt and above are dropped, in ntuples. [GeV]",
     )
     max_hlt_delta_r: float | None = Field(
         default=None,
