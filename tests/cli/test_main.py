@@ -131,6 +131,7 @@ def test_a_switch_has_a_no(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["demo", "--jets", "0", "--seed", "-1"], "seed: should be at least 0"),
         (["demo", "--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
         (["demo", "--config", "."], ".: is a folder where a config file was expected"),
+        (["build", "a", "-o", "folder/"], "output_file: should be the name of a file, got the folder folder/"),
         (["demo", "--output_path", ""], "output_path: should be a path, got ''"),
         (["build", "a", "-o", "b", "--max_jet_pt", "nan"], "max_jet_pt: should be a finite number, got 'nan'"),
         (["train", "--cr_judge_file", ""], "cr_judge_file: should be NAME=FILE or a file, got ''"),
@@ -151,7 +152,7 @@ def test_a_mistake_ends_in_a_sentence_and_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("output", ["folder", "file/report.md"])
+@pytest.mark.parametrize("output", ["folder", ".", "file/report.md", "link/report.md"])
 @pytest.mark.parametrize(
     "words",
     [
@@ -168,9 +169,31 @@ def test_a_place_that_cannot_hold_the_output_is_refused_before_the_inputs_are_re
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
     option = words.rpartition("--")[2]
     assert run(monkeypatch, *words.split(), output) == EXIT_USER_ERROR
     assert f"error: {option}: {output.partition('/')[0]} is " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "demo --output_path",
+        "convert divertanalysis jets.root --data_type qcd --output_path",
+        "train main.parquet control.parquet --output_path",
+        "train main.parquet control.parquet --folds 2 --output_path",
+        "tune study --main_training_file main.parquet --cr_training_file control.parquet --output_path",
+    ],
+)
+@pytest.mark.parametrize("output", ["file", "link"])
+def test_a_folder_that_cannot_be_made_is_refused_before_the_inputs_are_read(
+    words: str, output: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    assert run(monkeypatch, *words.split(), output) == EXIT_USER_ERROR
+    assert f"error: output_path: {output} is no folder" in capsys.readouterr().err
 
 
 def test_a_report_can_be_named_by_its_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

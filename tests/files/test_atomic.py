@@ -11,6 +11,7 @@ from cal_ratio_trainer.files.atomic import (
     UnusableOutput,
     refuse_unusable_file,
     refuse_unusable_folder,
+    refuse_unusable_report,
     remove_remains,
     replacing,
     sha256_of,
@@ -133,3 +134,13 @@ def test_a_place_that_can_hold_no_file_is_refused_before_one_is_made(
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(UnusableOutput, match="cannot be written to"):
         refuse_unusable_folder(tmp_path / "new", "output_path")
+
+
+def test_a_report_takes_the_place_of_no_file_of_data(tmp_path: Path) -> None:
+    for name, content in (("report.md", "any text"), ("report", "# Scores"), ("new.parquet", None)):
+        if content is not None:
+            (tmp_path / name).write_text(content)
+        refuse_unusable_report(tmp_path / name)
+    (tmp_path / "main.parquet").write_bytes(b"PAR1\xff")
+    with pytest.raises(UnusableOutput, match=r"main\.parquet exists and is no report"):
+        refuse_unusable_report(tmp_path / "main.parquet")

@@ -6,12 +6,11 @@ through `__signature__` and the docstring that are made of them; nothing has to 
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.loading import settings_from
-from cal_ratio_trainer.files.atomic import refuse_unusable_file
 from cal_ratio_trainer.progress import progress_shown
 
 Options = ParamSpec("Options")
@@ -37,14 +36,13 @@ class Command(Protocol[Options, ChosenContra, OutcomeCo]):
 
 
 def command(
-    model: Callable[Options, Chosen], runs_network: bool = False, writes: Sequence[str] = ()
+    model: Callable[Options, Chosen], runs_network: bool = False
 ) -> Callable[[Callable[[Chosen], Outcome]], Command[Options, Chosen, Outcome]]:
     """Makes a public function of a function of settings.
 
     Args:
         model: the settings; its fields become keyword arguments.
         runs_network: the function trains or evaluates a network on the CPU.
-        writes: settings that name files to write; a place that cannot hold one is refused before any work.
 
     Returns:
         The decorator. Its function raises ConfigError with all mistakes where arguments are wrong.
@@ -57,8 +55,6 @@ def command(
                 settings = settings_from(settings_model, [("", options)])
             elif options:
                 raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
-            for name in writes:
-                refuse_unusable_file(getattr(settings, name), name)
             if runs_network:
                 limit_spinning()
             with progress_shown(progress):

@@ -19,6 +19,7 @@ from cal_ratio_trainer.config.runs import (
     WatchSettings,
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
+from cal_ratio_trainer.files.atomic import refuse_unusable_file, refuse_unusable_report
 
 if TYPE_CHECKING:
     from cal_ratio_trainer.api.run import RedrawnRun, Run
@@ -102,7 +103,7 @@ def resample(settings: ResampleSettings) -> "ResampleSummary":
     return resample_file(settings)
 
 
-@command(ScoreSettings, runs_network=True, writes=["output_report"])
+@command(ScoreSettings, runs_network=True)
 def score(settings: ScoreSettings) -> "ScoreResult":
     """Scores jets of any files, ntuples too, with a trained network, and writes a report.
 
@@ -116,10 +117,11 @@ def score(settings: ScoreSettings) -> "ScoreResult":
     """
     from cal_ratio_trainer.reporting.score_report import score_with_report
 
+    refuse_unusable_report(settings.output_report)
     return score_with_report(settings)
 
 
-@command(CompareSettings, runs_network=True, writes=["output_report"])
+@command(CompareSettings, runs_network=True)
 def compare(settings: CompareSettings) -> "CompareResult":
     """Compares two networks on the same jets, or a network with scores that files hold, and writes a report.
 
@@ -130,10 +132,11 @@ def compare(settings: CompareSettings) -> "CompareResult":
     """
     from cal_ratio_trainer.reporting.compare_report import compare_with_report
 
+    refuse_unusable_report(settings.output_report)
     return compare_with_report(settings)
 
 
-@command(AnalyzeSettings, runs_network=True, writes=["output_report"])
+@command(AnalyzeSettings, runs_network=True)
 def analyze(settings: AnalyzeSettings) -> "AnalysisResult":
     """Finds the best epochs of runs, recommends one, and writes a report.
 
@@ -144,6 +147,7 @@ def analyze(settings: AnalyzeSettings) -> "AnalysisResult":
     """
     from cal_ratio_trainer.reporting.analysis import analyze_runs
 
+    refuse_unusable_report(settings.output_report)
     return analyze_runs(settings)
 
 
@@ -169,15 +173,14 @@ def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
         given = {name: getattr(settings, name) for name in names}
         run = named_run(settings.run, settings.output_path)
         return RedrawnRun(run, tuple(redraw_run(run, figure_settings=given)))
-    from cal_ratio_trainer.files.atomic import refuse_unusable_file
     from cal_ratio_trainer.plotting.pool import draw_in_parallel
     from cal_ratio_trainer.reporting.jet_file_report import compare_files
 
-    refuse_unusable_file(settings.output_report, "output_report")
+    refuse_unusable_report(settings.output_report)
     return compare_files(settings, draw_in_parallel)
 
 
-@command(ConvertTrainingSettings, writes=["output_json"])
+@command(ConvertTrainingSettings)
 def export(settings: ConvertTrainingSettings) -> "TrainingExport":
     """Writes a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.
 
@@ -190,6 +193,7 @@ def export(settings: ConvertTrainingSettings) -> "TrainingExport":
     """
     from cal_ratio_trainer.runs.network_export import export_training
 
+    refuse_unusable_file(settings.output_json, "output_json")
     return export_training(settings)
 
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -115,7 +116,19 @@ Rule = Literal["auc-near-lowest-ks", "validation-loss", "adversary", "discrimina
 
 RunsFolder = Annotated[Path, Field(description="Folder that holds all runs, by model name and run number.")]
 
-ReportFile = Annotated[Path, AfterValidator(lambda path: path.with_suffix(".md") if path.suffix == ".html" else path)]
+
+def _name_of_file(given: Any) -> Any:
+    if isinstance(given, str) and given.endswith("/"):
+        raise ValueError(f"should be the name of a file, got the folder {given}")
+    return given
+
+
+OutputFile = Annotated[Path, BeforeValidator(_name_of_file)]
+"""File to write; a path drops the slash at the end of a folder's name."""
+
+ReportFile = Annotated[
+    OutputFile, AfterValidator(lambda path: path.with_suffix(".md") if path.suffix == ".html" else path)
+]
 """Markdown file of a report; the name of the HTML page means that beside it."""
 
 _PARTS = ("name", "run", "epoch")

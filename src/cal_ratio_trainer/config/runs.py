@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import (
     FigureSettings,
+    OutputFile,
     ReportFile,
     Rule,
     RunsFolder,
@@ -162,7 +163,7 @@ class ConvertTrainingSettings(Settings):
     training: str = Field(
         description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras or .safetensors file."
     )
-    output_json: Path = Field(
+    output_json: OutputFile = Field(
         default=Path("model.json"),
         description="File to write. Without --format its suffix chooses the format: .json, .onnx, .keras or "
         ".safetensors; otherwise the suffix of the format replaces it.",

@@ -35,7 +35,8 @@ def refuse_unusable_folder(folder: Path, option: str) -> None:
     Raises:
         UnusableOutput: a file is in its place or above it, or it cannot be written to.
     """
-    there = next((path for path in (folder, *folder.parents) if os.access(path, os.F_OK)), Path())
+    # A link to nothing is there too: no folder can be made in its place.
+    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), Path())
     if not there.is_dir():
         raise UnusableOutput(f"{option}: {there} is no folder")
     if not os.access(there, os.W_OK | os.X_OK):
@@ -47,6 +48,22 @@ def refuse_unusable_file(file: Path, option: str) -> None:
     if file.is_dir():
         raise UnusableOutput(f"{option}: {file} is a folder; name a file in it")
     refuse_unusable_folder(file.parent, option)
+
+
+def refuse_unusable_report(file: Path) -> None:
+    """As `refuse_unusable_file`, for the Markdown file of a report: a file with another suffix may be one of data.
+
+    Raises:
+        UnusableOutput: the file or the page beside it cannot be written; or the file exists, and is no report.
+    """
+    refuse_unusable_file(file, "output_report")
+    refuse_unusable_file(file.with_suffix(".html"), "output_report")
+    if file.suffix == ".md" or not file.exists():
+        return
+    with file.open("rb") as content:
+        is_report = content.read(2) in (b"# ", b"")
+    if not is_report:
+        raise UnusableOutput(f"output_report: {file} exists and is no report, so it is not replaced; give another name")
 
 
 @contextmanager
