@@ -12,6 +12,9 @@ from typing import Any
 NOTICE = 25
 """Level of log messages that need no attention, between INFO and WARNING: shown, but not called a warning."""
 
+EXIT_INTERRUPTED = 130
+"""Exit status after ^C, as shells have it."""
+
 
 class UserError(Exception):
     """A mistake that the user can correct; the message names the file, column or option and what was expected."""
@@ -28,6 +31,14 @@ def _restored(kind: type[UserError], args: tuple[Any, ...]) -> UserError:
     error = kind.__new__(kind)
     error.args = args
     return error
+
+
+class EndedWithStatus(UserError):
+    """An error that ends the command with an exit status of its own."""
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        self.exit_status = exit_status
+        super().__init__(message)
 
 
 class ConfigError(UserError):

@@ -11,8 +11,8 @@ import pytest
 import uproot
 import yaml
 
-from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_INTERRUPTED, EXIT_USER_ERROR, cr_trainer, main
-from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_USER_ERROR, cr_trainer, main
+from cal_ratio_trainer.errors import EXIT_INTERRUPTED, UserError
 from cal_ratio_trainer.launching import Place
 
 SMALLEST = {

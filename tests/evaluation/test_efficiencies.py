@@ -137,7 +137,7 @@ def test_with_negative_weights_the_tightest_cuts_count() -> None:
 @pytest.mark.parametrize("qcd", [[], [0.3]])
 def test_without_qcd_there_is_no_working_point(qcd: list[float]) -> None:
     weights = [1.0, 1.0, *([0.0] * len(qcd))]
-    point = working_point(jets_on_signal_output([0.9], qcd, [0.1], [weights[0], *([0.0] * len(qcd)), weights[1]]))
+    point = working_point(jets_on_signal_output([0.9], qcd, [0.1], [weights[0], *([0.0] * len(qcd)), weights[1]]), 0.01)
     assert math.isnan(point.cut)
     assert all(math.isnan(each.value) for each in (point.signal, point.qcd, point.bib))
 

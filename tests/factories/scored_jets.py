@@ -1,8 +1,12 @@
-"""Small samples for the tests of this folder."""
+"""Small samples of jets with scores."""
+
+from dataclasses import replace
 
 import numpy as np
 
 from cal_ratio_trainer.evaluation import JetKinematics, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.efficiencies import dependences, working_point
+from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.jets.labels import Label
 
 
@@ -14,6 +18,12 @@ def jets_on_signal_output(
     labels = np.repeat([Label.SIGNAL, Label.QCD, Label.BIB], [len(signal), len(qcd), len(bib)])
     scores = np.stack([1 - values, values, np.zeros_like(values)], axis=1)
     return ScoredJets(scores, labels, np.ones(len(values)) if weights is None else np.array(weights))
+
+
+def at_mistag(figures: TestFigures, jets: ScoredJets, mistag: float) -> TestFigures:
+    """The same figures with the working point at a share of QCD that these few jets can resolve."""
+    point = working_point(jets, mistag)
+    return replace(figures, working_point=point, dependences=dependences(jets, point.cut))
 
 
 def plausible_jets(jets: int, seed: int = 5) -> ScoredJets:

@@ -9,7 +9,7 @@ from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_samp
 from cal_ratio_trainer.plotting import DEMO, write_all
 from cal_ratio_trainer.plotting.catalogue import EPOCH_FIGURES, FINAL_FIGURES, final_drawings
 from cal_ratio_trainer.plotting.histories import HISTORY_FIGURES
-from tests.factories.scored_jets import jets_on_signal_output, plausible_control_jets, plausible_jets
+from tests.factories.scored_jets import at_mistag, jets_on_signal_output, plausible_control_jets, plausible_jets
 
 HISTORIES = {"adv_acc", "main_adv_acc", "main_network_acc", "main_nn_loss", "test_adv_loss", "test_main_adv_loss"}
 HISTORIES |= {"train_adv_loss", "train_main_adv_loss", "ks_qcd", "ks_sig", "ks_bib"}
@@ -62,7 +62,8 @@ def test_a_sample_without_some_class_leaves_figures_all_the_same(
 def test_weights_below_0_bring_shares_out_of_their_intervals_and_leave_all_figures(seed: int, tmp_path: Path) -> None:
     jets, control = plausible_jets(120, seed), plausible_control_jets(400)
     signs = np.where(np.random.default_rng(seed).random(len(jets)) < 0.4, -1.0, 1.0)
-    figures = evaluate_test_sample(replace(jets, weights=jets.weights * signs), control, mistag=0.2)
+    jets = replace(jets, weights=jets.weights * signs)
+    figures = at_mistag(evaluate_test_sample(jets, control), jets, 0.2)
     shares = [share for each in figures.dependences for share in each.value[np.isfinite(each.value)]]
     assert min(shares) < 0 or max(shares) > 1
     drawings = final_drawings(figures)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_samp
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting import DEMO, Drawing
 from cal_ratio_trainer.plotting.efficiencies import draw_cells, draw_confusion
-from tests.factories.scored_jets import jets_on_signal_output, plausible_jets
+from tests.factories.scored_jets import at_mistag, jets_on_signal_output, plausible_jets
 
 from .recording import final, legend_texts, legend_title, recorded
 
@@ -18,7 +19,8 @@ KINDS = ("signal_llp", "bkg_false", "signal_efficiency", "mistag")
 
 @pytest.fixture(scope="module")
 def figures() -> TestFigures:
-    return evaluate_test_sample(plausible_jets(2000), mistag=0.05)
+    jets = plausible_jets(2000)
+    return at_mistag(evaluate_test_sample(jets), jets, 0.05)
 
 
 def test_what_is_known_of_the_jets_decides_on_the_figures(figures: TestFigures) -> None:
@@ -73,7 +75,8 @@ def test_the_efficiency_has_the_working_point_beside_it(figures: TestFigures) ->
 def test_a_bin_of_which_nothing_passes_has_an_upper_end_only() -> None:
     jets = jets_on_signal_output([0.9], [0.8, 0.1, 0.1], [])
     pt = JetKinematics(pt=np.array([50.0, 45.0, 45.0, 110.0]))
-    figures = evaluate_test_sample(type(jets)(jets.scores, jets.labels, jets.weights, kinematics=pt), mistag=0.34)
+    jets = replace(jets, kinematics=pt)
+    figures = at_mistag(evaluate_test_sample(jets), jets, 0.34)
     axes = recorded(final(figures, *KINDS))["mistag_pt"]
     (shown,) = [each for each in figures.dependences if each.label == Label.QCD]
     points, limits = axes.containers

@@ -18,7 +18,7 @@ from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.plotting import DEMO, Drawing
 from cal_ratio_trainer.plotting.catalogue import final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
-from tests.factories.scored_jets import plausible_control_jets, plausible_jets
+from tests.factories.scored_jets import at_mistag, plausible_control_jets, plausible_jets
 
 KINDS = [
     *("sig_predictions", "sig_predictions_linear", "bib_predictions_half_linear", "adv_bib_predictions"),
@@ -35,7 +35,8 @@ TOLERANCE = 2.8
 @pytest.fixture(scope="module")
 def drawings() -> dict[str, Drawing]:
     control = plausible_control_jets(1500)
-    figures = evaluate_test_sample(plausible_jets(3000), control, plausible_jets(3000, 9), mistag=0.05)
+    jets = plausible_jets(3000)
+    figures = at_mistag(evaluate_test_sample(jets, control, plausible_jets(3000, 9)), jets, 0.05)
     epochs = np.arange(12)
     ks = ks_of_control_jets(control).to_dict()
     history = {

@@ -16,7 +16,7 @@ from cal_ratio_trainer.reporting.training_details import (
 )
 from cal_ratio_trainer.runs.overview import RunOverview
 from tests.factories.runs import history_row, write_run
-from tests.factories.scored_jets import plausible_control_jets, plausible_jets
+from tests.factories.scored_jets import at_mistag, plausible_control_jets, plausible_jets
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def figures() -> TestFigures:
     control = ScoredControlJets(
         random.dirichlet((1, 1, 1), 60), np.arange(60) % 2 == 0, np.ones(60), np.repeat([0.1, 0.3], 30)
     )
-    return evaluate_test_sample(jets, control, jets, mistag=0.5)
+    return at_mistag(evaluate_test_sample(jets, control, jets), jets, 0.5)
 
 
 def rows_of(figures: TestFigures, title: str) -> list[tuple[str, ...]]:

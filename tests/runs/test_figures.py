@@ -65,13 +65,11 @@ def test_every_plot_of_a_run_can_be_drawn_again_to_the_byte(trained: RunDirector
     assert [path.name for path in again if path.read_bytes() != (trained.path / path.name).read_bytes()] == []
 
 
-def test_all_of_it_is_drawn_where_one_says_and_in_the_format_one_says(
-    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_of_it_is_drawn_in_the_format_one_says(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     few = drawings_of_run(run)[18:20]
     monkeypatch.setattr(figures, "drawings_of_run", lambda run: few)
-    written = redraw_run(run, tmp_path / "plots", {"plot_format": "pdf", "experiment": "ATLAS"})
-    assert written == [tmp_path / "plots" / f"{drawing.name}.pdf" for drawing in few]
+    written = redraw_run(run, {"plot_format": "pdf", "experiment": "ATLAS"})
+    assert written == [run.path / f"{drawing.name}.pdf" for drawing in few]
     assert all(path.read_bytes().startswith(b"%PDF") for path in written)
 
 

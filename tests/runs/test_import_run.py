@@ -23,7 +23,7 @@ from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_
 from cal_ratio_trainer.runs.directory import RunError
 from cal_ratio_trainer.runs.figures import drawings_of_run
 from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
-from cal_ratio_trainer.runs.networks import find_network
+from cal_ratio_trainer.runs.networks import find_network, find_networks
 from cal_ratio_trainer.training.continuation import AUTO, Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
@@ -123,9 +123,10 @@ def test_history_settings_and_record_come_along(tmp_path: Path) -> None:
 
 def test_an_epoch_is_chosen_by_the_history_that_came_along(tmp_path: Path) -> None:
     imported(earlier_folder(tmp_path, epochs=(0, 1, 2)), tmp_path)
-    assert find_network("calratio/0/best", tmp_path / "runs", "validation-loss").epoch == 1
+    (network,) = find_networks("calratio/0/best", tmp_path / "runs", "validation-loss").files
+    assert network.epoch == 1
     with pytest.raises(RunError, match="has no best epoch"):
-        find_network("calratio/0/best", tmp_path / "runs", "auc-near-lowest-ks")
+        find_networks("calratio/0/best", tmp_path / "runs", "auc-near-lowest-ks")
 
 
 def test_without_a_checkpoint_the_last_epoch_with_weights_is_the_newest(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_one_entry_in_a_list_adds_a_figure_of_every_epoch_a_history_and_a_final_
     run = run_training(settings_of(files, tmp_path, plot_processes=1)).run
     names = {"000_main_signal_jets", "001_main_signal_jets", "purity_sig", "val_loss"}
     assert plots_in(run) == names
-    assert {path.stem for path in redraw_run(run, tmp_path / "again")} == names
+    assert {path.stem for path in redraw_run(run)} == names
 
 
 def test_the_record_says_what_the_plots_cost_and_the_runs_tag(summary: TrainSummary) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.errors import EXIT_INTERRUPTED
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.signals import (
-    EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     TrainingStopped,
     stop_requests,
@@ -77,6 +77,7 @@ def test_sigterm_that_what_it_interrupts_makes_another_error_of_stops_all_the_sa
 def test_a_worker_process_ends_by_the_signal_as_it_would_without() -> None:
     program = """
 import os, signal
+from cal_ratio_trainer.errors import EXIT_INTERRUPTED
 from cal_ratio_trainer.training.signals import stopped_at_once
 with stopped_at_once():
     child = os.fork()

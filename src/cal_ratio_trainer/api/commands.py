@@ -168,7 +168,7 @@ def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
         names = settings.model_fields_set & FigureSettings.model_fields.keys()
         given = {name: getattr(settings, name) for name in names}
         run = named_run(settings.run, settings.output_path)
-        return RedrawnRun(run, tuple(redraw_run(run, figure_settings=given)))
+        return RedrawnRun(run, tuple(redraw_run(run, given)))
     from cal_ratio_trainer.plotting.pool import draw_in_parallel
     from cal_ratio_trainer.reporting.jet_file_report import compare_files
 

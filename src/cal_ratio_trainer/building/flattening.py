@@ -9,28 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
+from cal_ratio_trainer.evaluation.histograms import Doubles, Spectra, WeightedHistogram
 from cal_ratio_trainer.evaluation.scored import effective_number
-
-Doubles = NDArray[np.float64]
 
 _BINS = (18, 50)
 """The fewest and the most bins."""
-
-
-@dataclass(frozen=True, eq=False)
-class Spectra:
-    """The distributions of several groups of jets in one variable.
-
-    Attributes:
-        variable: name of the column.
-        edges: [bins + 1].
-        groups: histograms of the groups that hold jets, by name.
-    """
-
-    variable: str
-    edges: Doubles
-    groups: Mapping[str, WeightedHistogram]
 
 
 @dataclass(frozen=True, eq=False)

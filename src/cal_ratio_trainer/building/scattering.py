@@ -55,25 +55,19 @@ class TakenRows:
     """Selection from some rows of a file.
 
     Attributes:
+        name: of the file, as the user gave it.
         rows: of the file, from edge to edge.
         taken: positions in the file, rising, [taken].
         places: in the training file, [taken].
         weights: new mcEventWeight, [taken]; None keeps that of the file.
     """
 
+    name: str
     path: Path
     rows: range
     taken: IndexArray
     places: IndexArray
     weights: NDArray[np.float64] | None
-
-
-@dataclass(frozen=True)
-class Portion:
-    """Unit of work: rows of one or several files. `name` is that of the first, as the user gave it."""
-
-    name: str
-    parts: tuple[TakenRows, ...]
 
 
 @dataclass(frozen=True)
@@ -112,35 +106,33 @@ def scattered(
         if workers.are_alone:
             file = opened.enter_context(tempfile.TemporaryFile(dir=workers.output.parent))
             scatter = Scatter(file, recipe.buckets)
-            alone = (Job(each.name, _scatter_here, (each, recipe, scatter)) for each in portions)
+            alone = (Job(each[0].name, _scatter_here, (each, recipe, scatter)) for each in portions)
             for unusual in workers.results(alone, line):
                 found.update(unusual)
             written.append((file, scatter.finish()))
         else:
             output = workers.output.absolute()
-            jobs = (Job(each.name, _scatter_to_piece, (each, recipe, output)) for each in portions)
+            jobs = (Job(each[0].name, _scatter_to_piece, (each, recipe, output)) for each in portions)
             for piece in workers.results(jobs, line):
                 found.update(piece.unusual)
                 written.append((opened.enter_context(piece.path.open("rb")), piece.written))
         yield in_order(written, recipe.buckets, recipe.schema), found
 
 
-def _portions(files: Sequence[ScannedFile], places: IndexArray) -> Iterator[Portion]:
-    """All taken jets in the order of the files."""
-    # Each portion becomes one open file.
+def _portions(files: Sequence[ScannedFile], places: IndexArray) -> Iterator[tuple[TakenRows, ...]]:
+    """All taken jets in the order of the files, in units of work; each becomes one open file."""
     enough = max(JETS_A_PORTION, -(-len(places) // MAX_BUCKETS))
     gathered: list[TakenRows] = []
-    name, start = "", 0
+    start = 0
     for file in files:
         for part in _parts(file, places[start : start + len(file.taken)], enough):
-            name = name if gathered else file.source.given_as
             gathered.append(part)
             if sum(len(each.taken) for each in gathered) >= enough:
-                yield Portion(name, tuple(gathered))
+                yield tuple(gathered)
                 gathered = []
         start += len(file.taken)
     if gathered:
-        yield Portion(name, tuple(gathered))
+        yield tuple(gathered)
 
 
 def _parts(file: ScannedFile, places: IndexArray, enough: int) -> Iterator[TakenRows]:
@@ -150,19 +142,19 @@ def _parts(file: ScannedFile, places: IndexArray, enough: int) -> Iterator[Taken
         end = int(np.searchsorted(file.taken, edge))
         if end - start >= enough or (edge == file.edges[-1] and end > start):
             weights = None if file.weights is None else file.weights[start:end]
-            path = file.source.path.absolute()
-            yield TakenRows(path, range(first, edge), file.taken[start:end], places[start:end], weights)
+            path, rows = file.source.path.absolute(), range(first, edge)
+            yield TakenRows(file.source.given_as, path, rows, file.taken[start:end], places[start:end], weights)
             start, first = end, edge
         elif end == start:
             first = edge
 
 
-def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Scatter) -> Counter[str]:
+def _scatter_here(report: Report, portion: Sequence[TakenRows], recipe: Recipe, scatter: Scatter) -> Counter[str]:
     """Scatters a portion; returns its unusual values by message."""
     unusual, cleaning, done = Counter[str](), Cleaning(recipe.schema), 0
-    jets_in_all = sum(len(part.taken) for part in portion.parts)
+    jets_in_all = sum(len(part.taken) for part in portion)
     report(0, jets_in_all)
-    for part in portion.parts:
+    for part in portion:
         for jets, chosen in _batches(part, recipe.kept):
             scaled = ScaledJets(jets, 0) if recipe.scaling is None else scale(jets, recipe.scaling)
             scatter.add(scaled.jets, part.places[chosen])
@@ -180,7 +172,7 @@ def _scatter_here(report: Report, portion: Portion, recipe: Recipe, scatter: Sca
     return unusual
 
 
-def _scatter_to_piece(report: Report, portion: Portion, recipe: Recipe, output: Path) -> ScatteredPortion:
+def _scatter_to_piece(report: Report, portion: Sequence[TakenRows], recipe: Recipe, output: Path) -> ScatteredPortion:
     """The same, to a file of its own beside the output."""
     path = piece_file(output)
     with replacing(path, durable=False) as temporary, temporary.open("wb") as file:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.flattening import BeforeAfter, Points, Spectra, edges_for, flattened, like, spectra
+from cal_ratio_trainer.building.flattening import BeforeAfter, Points, edges_for, flattened, like, spectra
 from cal_ratio_trainer.building.normalisation import (
     WEIGHT,
     NormalisedWeights,
@@ -19,10 +19,9 @@ from cal_ratio_trainer.building.normalisation import (
 from cal_ratio_trainer.building.scan import ScannedFile, label_name, with_column
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, did_you_mean
+from cal_ratio_trainer.evaluation.histograms import Doubles, Spectra
 from cal_ratio_trainer.evaluation.scored import effective_number
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
-
-Doubles = NDArray[np.float64]
 
 MIN_EFFECTIVE = 20.0
 """Effective sample size below which a distribution is too uncertain to reweight with."""

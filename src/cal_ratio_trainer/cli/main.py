@@ -15,7 +15,7 @@ from typing import Any, TextIO, cast
 
 import click
 
-from cal_ratio_trainer.errors import NOTICE, UserError, did_you_mean, harmless, system_error_in_words
+from cal_ratio_trainer.errors import EXIT_INTERRUPTED, NOTICE, UserError, did_you_mean, harmless, system_error_in_words
 from cal_ratio_trainer.launching import (
     error_of_output,
     exit_process,
@@ -29,7 +29,6 @@ from cal_ratio_trainer.version import __version__
 EXIT_FAILED_PARTS = 1
 EXIT_USER_ERROR = 2
 EXIT_IN_PROGRESS = 3
-EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "train": "Train the network (without arguments: on the built-in demo).",

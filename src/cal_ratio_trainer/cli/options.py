@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Generic, Literal, Union, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
@@ -13,10 +13,8 @@ from pydantic.fields import FieldInfo
 from cal_ratio_trainer.cli.help import HelpfulCommand, complete_runs, completer
 from cal_ratio_trainer.cli.main import set_verbosity, verbosity_option
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.loading import Layers, layers_of, packaged_configs, settings_from
+from cal_ratio_trainer.config.loading import Layers, SettingsType, layers_of, packaged_configs, settings_from
 from cal_ratio_trainer.errors import did_you_mean
-
-SettingsType = TypeVar("SettingsType", bound=Settings)
 
 _SIMPLE = (bool, int, float, str, Path)
 _NULL = ("null", "none")

@@ -48,10 +48,6 @@ class Split:
     part: NDArray[np.int8]
     identity: str
 
-    def positions(self, part: Part) -> NDArray[np.int64]:
-        """Positions of the jets of one part, in order."""
-        return np.flatnonzero(self.part == part).astype(np.int64)
-
 
 def split_jets(
     jets: JetScalars, *, sample_fraction: float, train_fraction: float, seed: int, by_row: bool = False

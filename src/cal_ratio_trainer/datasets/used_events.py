@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
+from cal_ratio_trainer.datasets.sample import BoolArray, TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.splits import EVENT_COLUMNS, Part, UIntArray, event_words
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import replacing
@@ -24,8 +24,6 @@ from cal_ratio_trainer.jets import JetScalars
 EVENTS_FILE = "events.parquet"
 _KEY = b"cal_ratio_trainer_events"
 _VERSION = 1
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

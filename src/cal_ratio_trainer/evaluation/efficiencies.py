@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.evaluation.intervals import Share, clopper_pearson, effective_trials, share, weighted_share
 from cal_ratio_trainer.evaluation.scored import (
     BARREL_ETA,
+    ROUNDING,
     BoolArray,
     FloatArray,
     JetKinematics,
@@ -108,8 +109,6 @@ def _taken_for_signal(jets: ScoredJets, label: Label) -> Share:
 MISTAG = 0.01
 """The share of QCD that passes unless another is asked for. [1]"""
 
-_ROUNDING = 1e-12
-
 
 @dataclass(frozen=True)
 class WorkingPoint:
@@ -130,7 +129,7 @@ class WorkingPoint:
     bib: Share
 
 
-def working_point(jets: ScoredJets, mistag: float = MISTAG) -> WorkingPoint:
+def working_point(jets: ScoredJets, mistag: float) -> WorkingPoint:
     """The lowest cut on the signal output at which no more than a given share of QCD passes.
 
     Args:
@@ -164,7 +163,7 @@ def cut_at_mistag(qcd: WeightedSample, mistag: float) -> float:
     falling = qcd.values[order]
     last_of_equal = np.append(falling[1:] != falling[:-1], True)
     share_from_here = np.cumsum(qcd.weights[order], dtype=np.float64)[last_of_equal] / total
-    too_many = share_from_here > mistag + _ROUNDING
+    too_many = share_from_here > mistag + ROUNDING
     cuts = falling[last_of_equal]
     return float(cuts[np.argmax(too_many)] if too_many.any() else cuts[-1])
 

@@ -111,15 +111,6 @@ class WeightedHistogram:
         squares = self._inside(self.squares)
         return mean, math.sqrt(float((squares * np.square(centres - mean)).sum())) / total
 
-    def to_hist(self) -> Any:
-        """The same as `hist.Hist` with weights."""
-        import hist
-
-        made = hist.Hist(hist.axis.Variable(self.edges), storage=hist.storage.Weight())
-        view = made.view(flow=len(self.sums) > len(self.edges))
-        view["value"], view["variance"] = self.sums, self.squares
-        return made
-
     def __add__(self, other: "WeightedHistogram") -> "WeightedHistogram":
         """Both groups together; they must have no jet in common.
 
@@ -134,6 +125,21 @@ class WeightedHistogram:
 
     def _inside(self, values: Doubles) -> Doubles:
         return values[1:-1] if len(values) > len(self.edges) else values
+
+
+@dataclass(frozen=True, eq=False)
+class Spectra:
+    """The distributions of several groups of jets in one variable.
+
+    Attributes:
+        variable: name of the column.
+        edges: [bins + 1].
+        groups: histograms of the groups that hold jets, by name.
+    """
+
+    variable: str
+    edges: Doubles
+    groups: Mapping[str, WeightedHistogram]
 
 
 @dataclass(frozen=True, eq=False)

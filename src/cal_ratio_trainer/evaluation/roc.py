@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.intervals import clopper_pearson, effective_trials
 from cal_ratio_trainer.evaluation.plain import rounded
-from cal_ratio_trainer.evaluation.scored import FloatArray, ScoredJets, WeightedSample
+from cal_ratio_trainer.evaluation.scored import ROUNDING, FloatArray, ScoredJets, WeightedSample
 from cal_ratio_trainer.jets.labels import Label
 
 
@@ -59,7 +59,6 @@ REJECTION_AT = (0.5, 0.7, 0.8, 0.9)
 
 _STORED_POINTS = 400
 _CUT_DIGITS, _SHARE_DIGITS = 9, 7
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -164,9 +163,9 @@ def roc_curve(
     )
 
 
-def roc_auc(jets: ScoredJets, background: Background = QCD_AND_TENTH_OF_BIB, higgs_mass: float | None = None) -> float:
+def roc_auc(jets: ScoredJets, background: Background = QCD_AND_TENTH_OF_BIB) -> float:
     """The area alone, as in `RocCurve.auc`; for use after every epoch."""
-    return _exact_curve(jets.signal_sample(higgs_mass), mixed(jets, background)).area
+    return _exact_curve(jets.signal_sample(), mixed(jets, background)).area
 
 
 def roc_auc_error(
@@ -332,7 +331,7 @@ def _rejection(at: float, curve: _ExactCurve) -> Rejection:
     if len(curve.cuts) == 0:
         return Rejection(at, math.nan, math.nan, math.nan, math.nan)
     # With negative weights the curve can turn back: the tightest cut that lets enough signal pass is meant.
-    right = max(int(np.argmax(curve.signal >= at - _ROUNDING)), 1)
+    right = max(int(np.argmax(curve.signal >= at - ROUNDING)), 1)
     between = slice(right - 1, right + 1)
     efficiency = float(np.interp(at, curve.signal[between], curve.background[between]))
     # Between two cuts the jets on the way count as the ones behind it.

@@ -13,6 +13,9 @@ from cal_ratio_trainer.jets.labels import Label
 
 FloatArray = NDArray[np.floating[Any]]
 
+ROUNDING = 1e-12
+"""Sums of shares that differ by less are equal. [1]"""
+
 
 def effective_number(weights: NDArray[np.floating[Any]]) -> float:
     """Effective sample size, (sum w)^2 / sum w^2; 0 if there is no weight.

@@ -225,7 +225,6 @@ def evaluate_test_sample(
     jets: ScoredJets,
     control: ScoredControlJets | None = None,
     train: ScoredJets | None = None,
-    mistag: float = MISTAG,
     pt_ranges: tuple[PtRange, ...] = PT_RANGES,
     c2st_seed: int | None = None,
     judged: ScoredControlJets | None = None,
@@ -236,12 +235,11 @@ def evaluate_test_sample(
         jets: the main test jets with their scores.
         control: control-region jets with theirs; None, or none of them, leaves the comparison of data and MC out.
         train: main jets that were trained on, or a sample of them; None leaves the comparison of train and test out.
-        mistag: the share of QCD that passes at the working point. [1]
         pt_ranges: in which data and MC are compared.
         c2st_seed: of the classifier two-sample test; None leaves it out.
         judged: control regions that are judged only; None without any.
     """
-    point = working_point(jets, mistag)
+    point = working_point(jets, MISTAG)
     if control is not None and not len(control):
         control = None
     return TestFigures(

@@ -221,7 +221,9 @@ class _Branch:
         graph, name = self._graph, self._branch.name
         filled = self._filled(source)
         values = _cast(graph, self._with_missing_t0(source), f"{name}/double", np.float64)
-        scaled = self._with_fractions(values, self._with_units(values))
+        units = [self._preprocessing.scaling.shift_and_unit(feature) for feature in self._features]
+        shift, unit = (np.array(each, dtype=np.float64) for each in zip(*units, strict=True))
+        scaled = self._with_fractions(values, _linear(graph, values, name, shift, unit))
         turned = self._turned(values, _cast(graph, scaled, f"{name}/float", np.float32), filled)
         padding = graph.constant(f"{name}/padding", self._preprocessing.padding_of(self._branch))
         result = graph.add("Where", [filled, _finite(graph, turned, name), padding], f"{name}/scaled")
@@ -249,11 +251,6 @@ class _Branch:
         chosen = graph.add("And", [equal, is_t0], f"{name}/t0_is_not_measured")
         replacement = graph.constant(f"{name}/missing_t0", np.float32(value))
         return graph.add("Where", [chosen, replacement, source], f"{name}/with_missing_t0")
-
-    def _with_units(self, values: str) -> str:
-        pairs = [self._preprocessing.scaling.shift_and_unit(feature) for feature in self._features]
-        shift, unit = (np.array(each, dtype=np.float64) for each in zip(*pairs, strict=True))
-        return _linear(self._graph, values, self._branch.name, shift, unit)
 
     def _with_fractions(self, values: str, scaled: str) -> str:
         """Layer energies divided by their sum; what is not finite becomes 0 at the end, like everything else."""

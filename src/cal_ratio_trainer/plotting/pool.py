@@ -294,16 +294,13 @@ class DrawingPool:
             self._undrawn[waiting.path] = (waiting, error)
 
 
-def draw_in_parallel(
-    drawings: Sequence[Drawing], folder: Path, labels: FigureLabels, processes: int | None = None
-) -> list[Path]:
-    """Draws several figures in several processes, with a progress line.
+def draw_in_parallel(drawings: Sequence[Drawing], folder: Path, labels: FigureLabels) -> list[Path]:
+    """Draws several figures, with a progress line and one process per core, or none for few figures.
 
     Args:
         drawings: the figures.
         folder: output folder.
         labels: their labels.
-        processes: number; None takes one per core, and none for few figures.
 
     Returns:
         The files written, in the order of the drawings.
@@ -312,7 +309,7 @@ def draw_in_parallel(
         OSError: a file cannot be written; those before and after it may be there.
         DrawingFailed, ChildDied: a figure cannot be drawn.
     """
-    wanted = min(available_cores() if processes is None else processes, len(drawings) // _WORTH_A_PROCESS)
+    wanted = min(available_cores(), len(drawings) // _WORTH_A_PROCESS)
     with DrawingPool(wanted if wanted > 1 else 0) as pool:
         if wanted > 1:
             pool.submit(drawings, folder, labels)

@@ -216,7 +216,8 @@ def _text(scan: SignificanceScan) -> str:
     return "\n".join(lines if len(scan.cuts) else lines[:1])
 
 
-_MAX_BARS = 20
+MAX_BARS = 20
+"""Inputs with the largest importance that are shown."""
 _KIND_STYLES: dict[str, dict[str, Any]] = {
     "jet": {"color": GREY},
     "clusters": {"color": BLUE},
@@ -228,7 +229,7 @@ _KIND_STYLES: dict[str, dict[str, Any]] = {
 def importance_drawings(name: str, found: Importances) -> list[Drawing]:
     """Permutation importance of the inputs, called `name`, and of whole kinds of inputs, `name`_kinds."""
     return [
-        Drawing(each, draw_importance, (by_auc(some)[:_MAX_BARS], f"{found.jets:,} jets, AUC {found.auc:.4f}"))
+        Drawing(each, draw_importance, (by_auc(some)[:MAX_BARS], f"{found.jets:,} jets, AUC {found.auc:.4f}"))
         for each, some in ((name, found.inputs), (f"{name}_kinds", found.kinds))
     ]
 

@@ -4,9 +4,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.histograms import LOGIT_EDGES, ScoreHistogram, ScoreHistograms, WeightedHistogram
+from cal_ratio_trainer.evaluation.histograms import (
+    LOGIT_EDGES,
+    Doubles,
+    ScoreHistogram,
+    ScoreHistograms,
+    WeightedHistogram,
+)
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
@@ -15,7 +20,6 @@ from cal_ratio_trainer.plotting.style import CLASS_STYLES, GREY, output_title
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FloatArray = NDArray[np.float64]
 
 _LOWEST_DRAWN = 1e-6
 LOGIT_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
@@ -117,15 +121,15 @@ def _ks_words(measured: KsComparison) -> str:
     return f"{measured.distance:.{digits}f} (identical: {reference.mean:.{digits}f} ± {reference.spread:.{digits}f})"
 
 
-def logit_positions(edges: FloatArray) -> FloatArray:
+def logit_positions(edges: Doubles) -> Doubles:
     """Positions of edges from 0 to 1 in ln(p / (1 - p)); the bins at both ends get the width of the others."""
     log_odds = np.log(edges[1:-1] / (1 - edges[1:-1]))
     width = log_odds[1] - log_odds[0]
-    positions: FloatArray = np.concatenate([[log_odds[0] - width], log_odds, [log_odds[-1] + width]])
+    positions: Doubles = np.concatenate([[log_odds[0] - width], log_odds, [log_odds[-1] + width]])
     return positions
 
 
-def _set_x(axes: "Axes", edges: FloatArray) -> FloatArray:
+def _set_x(axes: "Axes", edges: Doubles) -> Doubles:
     """Scale, limits and ticks of the axis on which the bins are equally wide; returns its positions of the edges."""
     if np.array_equal(edges, LOGIT_EDGES):
         from matplotlib.ticker import FixedLocator
@@ -140,13 +144,13 @@ def _set_x(axes: "Axes", edges: FloatArray) -> FloatArray:
     if np.allclose(np.diff(edges), edges[1] - edges[0]):
         axes.set_xlim(0.0, 1.0)
         return edges
-    positive: FloatArray = np.maximum(edges, edges[1] / 2)
+    positive: Doubles = np.maximum(edges, edges[1] / 2)
     axes.set_xscale("log")
     axes.set_xlim(positive[0], 1.0)
     return positive
 
 
-def _set_y(axes: "Axes", shares: list[tuple[FloatArray, FloatArray]], y_is_log: bool) -> None:
+def _set_y(axes: "Axes", shares: list[tuple[Doubles, Doubles]], y_is_log: bool) -> None:
     """Limits that fit contents and errors, at steps, so that the figures of many epochs have the same ones."""
     contents = np.concatenate([each for each, _ in shares] or [np.zeros(0)])
     highest = float(np.nanmax(np.concatenate([np.add(*each) for each in shares] or [np.zeros(0)]), initial=0.0))
@@ -164,7 +168,7 @@ def _set_y(axes: "Axes", shares: list[tuple[FloatArray, FloatArray]], y_is_log: 
         axes.set_ylim(0.0, top)
 
 
-def _draw_class(axes: "Axes", edges: FloatArray, histogram: WeightedHistogram, name: str) -> None:
+def _draw_class(axes: "Axes", edges: Doubles, histogram: WeightedHistogram, name: str) -> None:
     """One class of jets, normalised to 1: an area or steps with the band of the errors, or points with error bars."""
     style = CLASS_STYLES[name]
     title = f"{style.title} ({histogram.jets:,} jets)"
@@ -184,15 +188,13 @@ def _draw_class(axes: "Axes", edges: FloatArray, histogram: WeightedHistogram, n
     _add_band(axes, edges, contents + errors, np.maximum(contents - errors, lowest), style.colour)
 
 
-def _add_band(axes: "Axes", edges: FloatArray, high: FloatArray, low: Any, colour: str) -> None:
+def _add_band(axes: "Axes", edges: Doubles, high: Doubles, low: Any, colour: str) -> None:
     from matplotlib.patches import StepPatch
 
     axes.add_artist(StepPatch(high, edges, baseline=low, fill=True, color=colour, alpha=0.3, linewidth=0))
 
 
-def _draw_points(
-    axes: "Axes", x: FloatArray, y: FloatArray, dy: FloatArray, style: dict[str, Any], label: str | None
-) -> None:
+def _draw_points(axes: "Axes", x: Doubles, y: Doubles, dy: Doubles, style: dict[str, Any], label: str | None) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.container import ErrorbarContainer
     from matplotlib.lines import Line2D
@@ -206,7 +208,7 @@ def _draw_points(
     axes.add_container(ErrorbarContainer((points, (), (bars,)), has_yerr=True, label=label))
 
 
-def _centres(edges: FloatArray) -> FloatArray:
+def _centres(edges: Doubles) -> Doubles:
     """Middles of the bins on a linear axis; on the logarithmic one of earlier versions nearly so."""
     return (edges[:-1] + edges[1:]) / 2
 

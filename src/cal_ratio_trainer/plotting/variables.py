@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.histograms import WeightedHistogram
+from cal_ratio_trainer.evaluation.histograms import Doubles, WeightedHistogram
 from cal_ratio_trainer.evaluation.variables import Variable, is_logarithmic
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
@@ -16,7 +15,6 @@ from cal_ratio_trainer.plotting.style import BLUE, GREY, ORANGE, RED
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FloatArray = NDArray[np.float64]
 
 MAX_SERIES = 6
 """More than these cannot be told apart in one figure."""
@@ -64,7 +62,7 @@ class VariableFigure:
     """
 
     title: str
-    edges: FloatArray
+    edges: Doubles
     series: tuple[Series, ...]
     context: str = ""
     counted: str = "jets"
@@ -151,7 +149,7 @@ def _legend_title(series: Series) -> str:
     return f" {plain_text(series.title)}: {number}{outside}"
 
 
-def _draw_area(axes: "Axes", edges: FloatArray, contents: FloatArray, errors: FloatArray, title: str) -> None:
+def _draw_area(axes: "Axes", edges: Doubles, contents: Doubles, errors: Doubles, title: str) -> None:
     from matplotlib.colors import to_rgba
 
     known, spread = np.nan_to_num(contents), np.nan_to_num(errors)
@@ -171,9 +169,9 @@ def _draw_area(axes: "Axes", edges: FloatArray, contents: FloatArray, errors: Fl
 
 def _draw_steps(
     axes: "Axes",
-    edges: FloatArray,
-    contents: FloatArray,
-    errors: FloatArray,
+    edges: Doubles,
+    contents: Doubles,
+    errors: Doubles,
     title: str,
     style: dict[str, Any],
     place: int,
@@ -236,7 +234,7 @@ def _draw_ratios(axes: "Axes", figure: VariableFigure) -> None:
     axes.set_ylabel(f"Ratio to\n{plain_text(reference.title, 16)}", fontsize=13)
 
 
-def _set_ratio_range(axes: "Axes", ratios: list[tuple[FloatArray, FloatArray]]) -> tuple[float, float]:
+def _set_ratio_range(axes: "Axes", ratios: list[tuple[Doubles, Doubles]]) -> tuple[float, float]:
     from matplotlib.ticker import MaxNLocator, NullFormatter
 
     values, errors = (np.concatenate(arrays) for arrays in zip(*ratios, strict=True))
@@ -267,13 +265,13 @@ def _set_ratio_range(axes: "Axes", ratios: list[tuple[FloatArray, FloatArray]]) 
     return low, high
 
 
-def _beside_each_other(edges: FloatArray, place: int, others: int) -> FloatArray:
+def _beside_each_other(edges: Doubles, place: int, others: int) -> Doubles:
     """Horizontal positions of the points of one group in their bins, such that error bars do not overlap."""
     share = 0.5 + _APART * (place - (others - 1) / 2)
     if is_logarithmic(edges):
-        logarithmic: FloatArray = edges[:-1] * (edges[1:] / edges[:-1]) ** share
+        logarithmic: Doubles = edges[:-1] * (edges[1:] / edges[:-1]) ** share
         return logarithmic
-    linear: FloatArray = edges[:-1] + np.diff(edges) * share
+    linear: Doubles = edges[:-1] + np.diff(edges) * share
     return linear
 
 
@@ -298,7 +296,7 @@ def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: floa
     axes.set_ylim(0, 1.06 * highest)
 
 
-def _are_whole_numbers(edges: FloatArray) -> bool:
+def _are_whole_numbers(edges: Doubles) -> bool:
     """True for bins that hold one whole number each."""
     return np.array_equal(edges % 1, np.full(len(edges), 0.5))
 

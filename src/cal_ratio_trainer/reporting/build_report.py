@@ -4,17 +4,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cal_ratio_trainer.building.build import report_file
-from cal_ratio_trainer.building.flattening import BeforeAfter, Spectra
+from cal_ratio_trainer.building.flattening import BeforeAfter
 from cal_ratio_trainer.building.normalisation import SampleWeight
 from cal_ratio_trainer.building.samples import ALL_PERIODS
 from cal_ratio_trainer.building.summary import BuildSummary, JetGroup, SampleStep
 from cal_ratio_trainer.building.weighing import Weighing
 from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.evaluation.histograms import Spectra
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.plotting import Drawing
 from cal_ratio_trainer.plotting.weighted_spectra import (
-    SpectrumFigure,
     draw_against_data,
     draw_shapes,
     draw_stack,
@@ -137,19 +137,15 @@ def _step_drawing(step: BeforeAfter, when: str, spectra: Spectra, weighing: Weig
         return _compared(spectra, what, heading, step.step == "reweight_mc")
     luminosity = any(sample.luminosity_pb != 1 for sample in weighing.samples)
     unit = ("jets" if luminosity else "pb") if when == "after" else ""
-    return Drawing(f"{what}_{file_stem(spectra.variable)}", draw_stack, (_figure(spectra, heading, unit),))
+    return Drawing(f"{what}_{file_stem(spectra.variable)}", draw_stack, (spectra, heading, unit))
 
 
 def _compared(spectra: Spectra, what: str, heading: str, against_data: bool) -> Drawing:
     """The shapes of all groups, or of simulation against data where there are both."""
-    name, content = f"{what}_{file_stem(spectra.variable)}", (_figure(spectra, heading),)
+    name, content = f"{what}_{file_stem(spectra.variable)}", (spectra, heading)
     if against_data and len(spectra.groups) == 2:
         return Drawing(name, draw_against_data, content, with_ratio=True)
     return Drawing(name, draw_shapes, content)
-
-
-def _figure(spectra: Spectra, heading: str, unit: str = "") -> SpectrumFigure:
-    return SpectrumFigure(spectra.variable, spectra.edges, spectra.groups, heading, unit)
 
 
 def _cutflow_table(name: str, steps: Sequence[SampleStep]) -> ReportTable:

@@ -22,7 +22,7 @@ from cal_ratio_trainer.evaluation.roc import RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.histories import HistoryReferences
-from cal_ratio_trainer.plotting.roc import by_auc
+from cal_ratio_trainer.plotting.roc import MAX_BARS, by_auc
 from cal_ratio_trainer.plotting.scores import LOGIT_TICKS, logit_positions
 from cal_ratio_trainer.plotting.style import CLASS_STYLES, output_title
 from cal_ratio_trainer.runs.figures import drawings_of_history
@@ -32,7 +32,6 @@ from cal_ratio_trainer.runs.recommendation import ks_beyond_identical, ks_sums, 
 Chart = dict[str, Any]
 
 _LOWEST_ON_LOG_AXIS = 1e-4
-_MAX_BARS = 20
 _PALETTE = ("one", "two", "three", "four", "five", "six", "seven")
 _DASHES = ("", "6 3", "2 3", "8 3 2 3")
 _QUANTITIES = {
@@ -222,7 +221,7 @@ def dependence_charts(dependences: Sequence[Dependence], point: WorkingPoint) ->
 
 def importance_chart(title: str, some: Sequence[Importance]) -> Chart:
     """Bars with errors, the largest decrease of the AUC first."""
-    known = [each for each in by_auc(some) if math.isfinite(each.auc.value)][:_MAX_BARS]
+    known = [each for each in by_auc(some) if math.isfinite(each.auc.value)][:MAX_BARS]
     bars = {
         "names": [each.name for each in known],
         "y": numbers(each.auc.value for each in known),

@@ -36,7 +36,6 @@ ShareOf = Callable[[Counts, int], Share]
 Above = Mapping[str, float]
 """For each class of which something is hidden: the signal output above which it is."""
 
-_NOTHING: Above = {}
 _HIDDEN = "blinded"
 
 _KINDS: dict[tuple[Region, bool, bool], str] = {
@@ -236,14 +235,14 @@ def _file_row(file: ScoredFile, parts: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def class_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable:
+def class_table(tally: ShareTally, above: Above) -> ReportTable:
     """Shares by class."""
     counts = tally.by(lambda group: group.name)
     rows = tuple((CLASS_NAMES[name], *_cells(tally, each, above.get(name))) for name, each in _in_order(counts))
     return ReportTable("Jets by class [%]", ("class", *_columns(tally)), rows, _ERRORS)
 
 
-def weighted_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | None:
+def weighted_table(tally: ShareTally, above: Above) -> ReportTable | None:
     """The same by weight; None where all jets of each class have the same."""
     counts = tally.by(lambda group: group.name)
     if not any(each.is_weighted for each in counts.values()):
@@ -256,7 +255,7 @@ def weighted_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | 
     return ReportTable("Weighted shares [%]", ("class", *_columns(tally)), rows, note)
 
 
-def part_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | None:
+def part_table(tally: ShareTally, above: Above) -> ReportTable | None:
     """Shares by class and part of the training; None where all jets have one part."""
     counts = tally.by(lambda group: (group.name, group.part))
     if len({part for _, part in counts}) < 2:
@@ -268,7 +267,7 @@ def part_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | None
     return ReportTable("By part of the training [%]", ("class", "part", *_columns(tally)), rows, note)
 
 
-def mass_table(tally: ShareTally, above: Above = _NOTHING) -> ReportTable | None:
+def mass_table(tally: ShareTally, above: Above) -> ReportTable | None:
     """Shares of signal by (mH, mS); None where no masses are known."""
     counts = tally.by(_masses)
     points = sorted(point for point in counts if point is not None)

@@ -71,16 +71,13 @@ def stored_references(record: Mapping[str, Any]) -> HistoryReferences:
     return HistoryReferences.from_dict(record.get("history_references", {}))
 
 
-def redraw_run(
-    run: RunDirectory, folder: Path | None = None, figure_settings: Mapping[str, Any] | None = None
-) -> list[Path]:
-    """Draws every plot of a run: those of each epoch, the histories, the final ones.
+def redraw_run(run: RunDirectory, figure_settings: Mapping[str, Any] | None = None) -> list[Path]:
+    """Draws every plot of a run into its folder: those of each epoch, the histories, the final ones.
 
     What a run does not have is left out with a warning: an interrupted one may have no final plots.
 
     Args:
         run: the run.
-        folder: output folder; None for the run's own folder.
         figure_settings: values of `FigureSettings` by name that are to take the place of the run's.
 
     Returns:
@@ -92,7 +89,7 @@ def redraw_run(
         OSError: a file cannot be written.
     """
     labels = labels_of_run(run, figure_settings)
-    return draw_in_parallel(drawings_of_run(run), folder or run.path, labels)
+    return draw_in_parallel(drawings_of_run(run), run.path, labels)
 
 
 def labels_of_run(run: RunDirectory, figure_settings: Mapping[str, Any] | None = None) -> FigureLabels:

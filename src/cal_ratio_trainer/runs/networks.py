@@ -283,7 +283,7 @@ def networks_of(run: RunDirectory, word: str = NEWEST, rule: Rule = DEFAULT_RULE
     return NamedNetworks(f"{run.name}/{word}", run, tuple(files), rule_of_set)
 
 
-def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> NetworkFile:
+def find_network(name: str, output_path: Path) -> NetworkFile:
     """The one network that a user means; arguments as `find_networks`.
 
     Raises:
@@ -297,7 +297,7 @@ def find_network(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> Net
             f"{run.name} is a set of {run.set_rule.count} networks, but one network is needed here; name one of "
             f"them, e.g. {run.networks[0].name}"
         )
-    return network_of(run, word, rule)
+    return network_of(run, word)
 
 
 def network_file(name: str, output_path: Path) -> Path:

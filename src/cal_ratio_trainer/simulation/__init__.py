@@ -6,6 +6,7 @@ A class of jets (`signal`, `multijet`, `bib`) is a recipe of counts and distribu
 the limits of the model.
 """
 
-from cal_ratio_trainer.simulation.simulation import DemoFile, DemoSummary, OutputNotEmpty, simulate
+from cal_ratio_trainer.simulation.ntuple_file import DemoFile
+from cal_ratio_trainer.simulation.simulation import DemoSummary, OutputNotEmpty, simulate
 
 __all__ = ["DemoFile", "DemoSummary", "OutputNotEmpty", "simulate"]

@@ -12,6 +12,8 @@ import uproot
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.jets.labels import DataType
+from cal_ratio_trainer.ntuple.reading import SIMULATION, TREE
 from cal_ratio_trainer.simulation import draws
 from cal_ratio_trainer.simulation.assembly import FullEvents, full_events
 from cal_ratio_trainer.simulation.draws import Generator, IntArray, parameters
@@ -19,13 +21,10 @@ from cal_ratio_trainer.simulation.events import EventDraft, events_with
 from cal_ratio_trainer.simulation.lists import Lists, slots
 from cal_ratio_trainer.simulation.samples import DemoSample
 
-SIMULATION = "demo"
-"""Text of the object `cal_ratio_trainer_simulation` in each file; followed by the mismodelling unless that is 1."""
 NOT_A_DETECTOR_SIMULATION = (
     "Simulated by cr_trainer demo: a parametric model tuned on a few hundred real jets, not a detector simulation. "
     "Draw no physics conclusions from it."
 )
-TREE = "trees_DV_"
 
 _SIGNAL_TRIGGERS = [
     f"pass_HLT_j30_jes_cleanLLP_PS_llp_{isolation}L1{seed}"
@@ -48,15 +47,20 @@ class FileTask:
 
 
 @dataclass(frozen=True)
-class Written:
-    """Content of one file: numbers of its events and of the jets that convert will keep."""
+class DemoFile:
+    """One ntuple: its content and the settings of convert for it; masses [GeV] for signal only."""
 
     path: Path
-    events: int
+    sample: str
+    data_type: DataType
+    role: str
+    llp_mH: float | None
+    llp_mS: float | None
     jets: int
+    events: int
 
 
-def write_ntuple(task: FileTask) -> Written:
+def write_ntuple(task: FileTask) -> DemoFile:
     """Simulates one file; the content depends on the fields of the task only."""
     random = np.random.default_rng([task.seed, task.sample.number, task.piece])
     draft, jets = _drafted(random, task.sample)
@@ -64,13 +68,23 @@ def write_ntuple(task: FileTask) -> Written:
     step = parameters("samples")["events_a_cluster"]
     with replacing(task.path) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
         scaled = "" if task.mismodelling == 1 else f" (mismodelling {task.mismodelling:g})"
-        file["cal_ratio_trainer_simulation"] = SIMULATION + scaled
+        file[SIMULATION] = f"demo{scaled}"
         file["cal_ratio_trainer_note"] = NOT_A_DETECTOR_SIMULATION
         file["MetaData_EventCount"] = _event_count(task.sample, draft)
         tree = file.mkrntuple(TREE, array[:step])
         for start in range(step, len(array), step):
             tree.extend(array[start : start + step])
-    return Written(task.path, len(draft), jets)
+    sample = task.sample
+    return DemoFile(
+        path=task.path,
+        sample=sample.name,
+        data_type=sample.data_type,
+        role=sample.role,
+        llp_mH=None if sample.point is None else float(sample.point.mH),
+        llp_mS=None if sample.point is None else float(sample.point.mS),
+        jets=jets,
+        events=len(draft),
+    )
 
 
 def _drafted(random: Generator, sample: DemoSample) -> tuple[EventDraft, int]:

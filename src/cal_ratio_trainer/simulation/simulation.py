@@ -19,7 +19,7 @@ from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.simulation.events import MATCHED_RADIUS
-from cal_ratio_trainer.simulation.ntuple_file import NOT_A_DETECTOR_SIMULATION, FileTask, Written, write_ntuple
+from cal_ratio_trainer.simulation.ntuple_file import NOT_A_DETECTOR_SIMULATION, DemoFile, FileTask, write_ntuple
 from cal_ratio_trainer.simulation.samples import DemoSample, all_samples, cross_section_pb
 from cal_ratio_trainer.workers.executor import Report, Task
 from cal_ratio_trainer.workers.opening import opened_executor
@@ -31,20 +31,6 @@ class OutputNotEmpty(UserError):
 
 class LostFiles(UserError):
     """Files of the demo are gone before it is complete."""
-
-
-@dataclass(frozen=True)
-class DemoFile:
-    """One ntuple: its content and the settings of convert for it; masses [GeV] for signal only."""
-
-    path: Path
-    sample: str
-    data_type: DataType
-    role: str
-    llp_mH: float | None
-    llp_mS: float | None
-    jets: int
-    events: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,9 +106,8 @@ def simulate(settings: DemoSettings) -> DemoSummary:
     control_jets = settings.jets if settings.control_jets is None else settings.control_jets
     samples = all_samples(settings.jets, control_jets)
     tasks = [task for sample in samples for task in _tasks(sample, settings)]
-    written = _run(tasks, settings)
-    files = tuple(_described(task, written[task.path]) for task in tasks)
-    recipes = write_recipes(output, samples, {task.path: written[task.path] for task in tasks}, settings)
+    files = _run(tasks, settings)
+    recipes = write_recipes(output, samples, files, settings)
     lost = [path for path in (*(file.path for file in files), *recipes) if not path.is_file()]
     if lost:
         raise LostFiles(
@@ -140,9 +125,10 @@ def _tasks(sample: DemoSample, settings: DemoSettings) -> list[FileTask]:
     ]
 
 
-def _run(tasks: list[FileTask], settings: DemoSettings) -> dict[Path, Written]:
+def _run(tasks: list[FileTask], settings: DemoSettings) -> tuple[DemoFile, ...]:
+    """The files in the order of their tasks."""
     total = sum(task.sample.jets for task in tasks)
-    results: dict[Path, Written] = {}
+    written: dict[int, DemoFile] = {}
     with (
         progress("demo", total, "jets") as line,
         opened_executor(settings, len(tasks), lambda *told: None, line.message) as executor,
@@ -156,28 +142,14 @@ def _run(tasks: list[FileTask], settings: DemoSettings) -> dict[Path, Written]:
         for done in executor.all_of(Task((i, 0), _write, (placed[i],)) for i in order):
             if done.error is not None:
                 raise done.error
-            task = tasks[done.key[0]]
-            results[task.path] = replace(done.result, path=task.path)
-            line.advance(done.result.jets, note=task.path.name)
-    return results
+            number = done.key[0]
+            written[number] = replace(done.result, path=tasks[number].path)
+            line.advance(done.result.jets, note=done.result.path.name)
+    return tuple(written[number] for number in range(len(tasks)))
 
 
-def _write(report: Report, task: FileTask) -> Written:
+def _write(report: Report, task: FileTask) -> DemoFile:
     return write_ntuple(task)
-
-
-def _described(task: FileTask, written: Written) -> DemoFile:
-    sample = task.sample
-    return DemoFile(
-        path=task.path,
-        sample=sample.name,
-        data_type=sample.data_type,
-        role=sample.role,
-        llp_mH=None if sample.point is None else float(sample.point.mH),
-        llp_mS=None if sample.point is None else float(sample.point.mS),
-        jets=written.jets,
-        events=written.events,
-    )
 
 
 CONVERTED = "converted"
@@ -185,7 +157,7 @@ _HEAD = f"# {NOT_A_DETECTOR_SIMULATION}\n"
 
 
 def write_recipes(
-    output: Path, samples: list[DemoSample], written: Mapping[Path, Written], settings: DemoSettings
+    output: Path, samples: list[DemoSample], files: Sequence[DemoFile], settings: DemoSettings
 ) -> tuple[Path, Path, Path, Path]:
     """Writes convert.yaml, build_main.yaml, build_control.yaml and samples.yaml; returns their paths in this order."""
     contents: dict[str, dict[str, Any]] = {
@@ -195,7 +167,7 @@ def write_recipes(
         "samples.yaml": {
             "simulation": NOT_A_DETECTOR_SIMULATION,
             "settings": settings.model_dump(mode="json", include={"jets", "control_jets", "seed", "mismodelling"}),
-            "samples": [_table_row(sample, written) for sample in samples],
+            "samples": [_table_row(sample, files) for sample in samples],
         },
     }
     for name, content in contents.items():
@@ -230,15 +202,15 @@ def _build(samples: list[DemoSample], kind: str) -> dict[str, Any]:
     return {"kind": kind, "output_file": f"{kind}.parquet", "normalise": "none", "input_files": inputs}
 
 
-def _table_row(sample: DemoSample, written: Mapping[Path, Written]) -> dict[str, Any]:
-    files = [each for path, each in written.items() if path.parent.name == sample.name]
+def _table_row(sample: DemoSample, files: Sequence[DemoFile]) -> dict[str, Any]:
+    own = [file for file in files if file.sample == sample.name]
     row: dict[str, Any] = {
         "name": sample.name,
         "data_type": sample.data_type.value,
         "kind": sample.role,
-        "files": len(files),
-        "events": sum(each.events for each in files),
-        "jets_kept_by_convert": sum(each.jets for each in files),
+        "files": len(own),
+        "events": sum(file.events for file in own),
+        "jets_kept_by_convert": sum(file.jets for file in own),
     }
     if sample.channel is not None:
         row |= {"mcChannelNumber": sample.channel, "mcEventWeight": sample.weight}

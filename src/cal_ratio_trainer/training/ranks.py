@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, distributed
 
-from cal_ratio_trainer.errors import ConfigError, UserError
+from cal_ratio_trainer.errors import ConfigError, EndedWithStatus, UserError
 from cal_ratio_trainer.files.this_process import ProcessName, is_gone, this_process
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.launching import Place, first_failure, place, store
@@ -33,12 +33,8 @@ _COLLECTIVE_TIMEOUT = timedelta(hours=1)
 _Answer = TypeVar("_Answer")
 
 
-class OtherProcessFailed(UserError):
-    """Another process of this training failed or was lost; `exit_status` is its own."""
-
-    def __init__(self, message: str, exit_status: int) -> None:
-        self.exit_status = exit_status
-        super().__init__(message)
+class OtherProcessFailed(EndedWithStatus):
+    """Another process of this training failed or was lost; the exit status is its own."""
 
 
 class ProcessesDiffer(UserError):

@@ -8,23 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.errors import EXIT_INTERRUPTED, EndedWithStatus
 
 EXIT_TERMINATED = 75
 """Exit status after SIGTERM: not finished, `--continue` goes on (the 'temporary failure' of sysexits.h)."""
 
-EXIT_INTERRUPTED = 130
-"""Exit status after ^C, as shells have it."""
-
 NOTHING_CHANGED = "stopped before the training began; nothing was changed"
 
 
-class TrainingStopped(UserError):
+class TrainingStopped(EndedWithStatus):
     """A signal ended the training; everything up to the last step is in the checkpoint."""
-
-    def __init__(self, message: str, exit_status: int) -> None:
-        self.exit_status = exit_status
-        super().__init__(message)
 
 
 @dataclass

@@ -27,7 +27,8 @@ PICKLING_ERRORS = (pickle.PicklingError, AttributeError, TypeError)
 
 _REPORT_EVERY_S = 0.1
 """The parent may be busy for a while, and what it does not read fills the pipe. [s]"""
-_FAREWELL_S = 5.0
+FAREWELL_S = 5.0
+"""Time to remove what is half written. [s]"""
 _TERMINATED = 128 + signal.SIGTERM
 
 # Nothing is imported before the path is that of the parent: a json.py in the current folder would be taken.
@@ -91,11 +92,6 @@ class Child:
             there.close()
         self.connection: Connection[Any, Any] = here
 
-    @property
-    def process_id(self) -> int:
-        """Number of the process."""
-        return self._process.pid
-
     def send(self, task: Task) -> None:
         """Gives it a task.
 
@@ -142,7 +138,7 @@ class Child:
         with suppress(OSError):
             self.connection.send_bytes(b"")
 
-    def stop(self, patience_s: float = _FAREWELL_S) -> None:
+    def stop(self, patience_s: float = FAREWELL_S) -> None:
         """Ends it after the task that it is doing, which has `patience_s` seconds for that."""
         self.dismiss()
         self.connection.close()
@@ -159,7 +155,7 @@ class Child:
 
     def _how_it_ended(self) -> str:
         with suppress(subprocess.TimeoutExpired):
-            return f"ended with status {self._process.wait(_FAREWELL_S)}"
+            return f"ended with status {self._process.wait(FAREWELL_S)}"
         return "does not listen any more"
 
 

@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 
 _END = object()
 
-_WAIT_S = 0.5
+WAIT_S = 0.5
 """Timeout of a wait for tasks that end. [s]"""
 
 
@@ -167,6 +167,6 @@ class Executor(ABC):
                 under_way += 1
             if not under_way:
                 return
-            for done in self.wait(_WAIT_S):
+            for done in self.wait(WAIT_S):
                 under_way -= 1
                 yield done

@@ -13,9 +13,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from cal_ratio_trainer.files.leases import Lease, Leases, lease_file
 from cal_ratio_trainer.progress import ProgressLine
-from cal_ratio_trainer.workers.executor import Done, Executor, Key, Report, SchedulerError, Task
+from cal_ratio_trainer.workers.executor import WAIT_S, Done, Executor, Key, Report, SchedulerError, Task
 
-_WAIT_S = 0.5
 _WHOLE, _JOINED = -1, -2
 _LOOKS_FOR_THE_DISK = 20
 _BETWEEN_LOOKS_S = 0.5
@@ -120,10 +119,10 @@ class _FileLoop(Generic[Request, Result]):
         while self._waiting or self._open or self._suspects:
             self._give_out()
             if self._under_way:
-                for done in self._executor.wait(_WAIT_S):
+                for done in self._executor.wait(WAIT_S):
                     self._take_in(done)
             elif self._suspects:
-                time.sleep(min(_WAIT_S, self._leases.watch_s / 10))
+                time.sleep(min(WAIT_S, self._leases.watch_s / 10))
         return [self._results[number] for number in range(len(self._requests))]
 
     def _give_out(self) -> None:

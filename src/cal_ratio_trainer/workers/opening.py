@@ -9,13 +9,11 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from cal_ratio_trainer.config.base import SchedulingSettings
-from cal_ratio_trainer.workers.child import PICKLING_ERRORS, Child, ChildDied
+from cal_ratio_trainer.workers.child import FAREWELL_S, PICKLING_ERRORS, Child, ChildDied
 from cal_ratio_trainer.workers.executor import Done, Executor, Key, Task, WorkerLost
 
 _MAX_DEATHS = 3
 """Processes that may die at a task; the first may be the victim of others that took all memory."""
-_FAREWELL_S = 5.0
-"""For all of them to remove what they have half written. [s]"""
 
 
 class LocalProcesses(Executor):
@@ -101,7 +99,7 @@ class LocalProcesses(Executor):
         # All are asked first, since each takes some time to end.
         for child in children:
             child.dismiss()
-        until_s = time.monotonic() + _FAREWELL_S
+        until_s = time.monotonic() + FAREWELL_S
         for child in children:
             child.stop(max(0.0, until_s - time.monotonic()))
 
