@@ -1,9 +1,9 @@
 """Does `cr_trainer tune` find better settings than the profile best? Both with other seeds on an independent sample.
 
 `python -m benchmarks.tuning FOLDER` makes two demo data sets of different seeds in FOLDER, tunes on the first for
-`--minutes` with `--workers` processes of one thread, trains the recommended settings and the profile with three seeds that the
-study has not seen, at the length of its trials, and judges the last epochs on the second data set. The study is
-FOLDER/runs/tuned; a second call goes on with it, for as long again.
+`--minutes` with `--workers` processes of one thread, trains the recommended settings and the profile with three seeds
+that the study has not seen, at the length of its trials, and judges the last epochs on the second data set. The study
+is FOLDER/runs/tuned; a second call goes on with it, for as long again.
 """
 
 import argparse
