@@ -130,6 +130,15 @@ def test_a_switch_has_a_no(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (["demo", "--jets", "none"], "jets: should be a whole number"),
         (["demo", "--jets", "0", "--seed", "-1"], "seed: should be at least 0"),
         (["demo", "--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
+        (["demo", "--config", "."], ".: is a folder where a config file was expected"),
+        (["build", "a", "-o", "folder/"], "output_file: should be the name of a file, got the folder folder/"),
+        (["demo", "--output_path", ""], "output_path: should be a path, got ''"),
+        (["build", "a", "-o", "b", "--max_jet_pt", "nan"], "max_jet_pt: should be a finite number, got 'nan'"),
+        (["train", "--cr_judge_file", ""], "cr_judge_file: should be NAME=FILE or a file, got ''"),
+        (["train", "--EPOCHS", "3"], "No such option '--EPOCHS' (did you mean --epochs?)"),
+        # Read as letters, these are -c onfig and -o utput_file.
+        (["train", "-config", "a.yaml"], "No such option '-config' (did you mean --config?)"),
+        (["build", "a", "-output_file", "b"], "No such option '-output_file' (did you mean --output_file?)"),
     ],
 )
 def test_a_mistake_ends_in_a_sentence_and_status_2(
@@ -141,6 +150,65 @@ def test_a_mistake_ends_in_a_sentence_and_status_2(
     assert said in error
     assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["folder", ".", "file/report.md", "link/report.md"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "score jets.parquet m/0 --output_report",
+        "compare m/0 m/1 --output_report",
+        "analyze m/0 --output_report",
+        "plot jets.parquet --output_report",
+        "convert training m/0 --output_json",
+        "runs --csv",
+        "runs --html",
+    ],
+)
+def test_a_place_that_cannot_hold_the_output_is_refused_before_the_inputs_are_read(
+    words: str, output: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    option = words.rpartition("--")[2]
+    assert run(monkeypatch, *words.split(), output) == EXIT_USER_ERROR
+    assert f"error: {option}: {output.partition('/')[0]} is " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "demo --output_path",
+        "convert divertanalysis jets.root --data_type qcd --output_path",
+        "train main.parquet control.parquet --output_path",
+        "train main.parquet control.parquet --folds 2 --output_path",
+        "tune study --main_training_file main.parquet --cr_training_file control.parquet --output_path",
+    ],
+)
+@pytest.mark.parametrize("output", ["file", "link"])
+def test_a_folder_that_cannot_be_made_is_refused_before_the_inputs_are_read(
+    words: str, output: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    assert run(monkeypatch, *words.split(), output) == EXIT_USER_ERROR
+    assert f"error: output_path: {output} is no folder" in capsys.readouterr().err
+
+
+def test_a_report_can_be_named_by_its_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _, settings = printed_settings(monkeypatch, capsys, "plot", "--output_report", "reports/jets.html")
+    assert settings["output_report"] == "reports/jets.md"
+
+
+@pytest.mark.parametrize("words", [["--note", "-config"], ["--", "-config"]])
+def test_a_value_may_look_like_an_option(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "train", "--print_settings", *words) == 0
+    assert ": -config\n" in capsys.readouterr().out
 
 
 def test_an_error_of_the_system_names_the_file_and_what_is_wrong_in_words(

@@ -85,7 +85,7 @@ def test_an_empty_file_changes_nothing(config: Path) -> None:
     ("content", "said"),
     [
         ("- a\n- b\n", "but holds a list"),
-        ("a: [1\n", "is not valid YAML"),
+        ("a: [1\nb: 2\n", "is not valid YAML: line 2: expected ',' or ']', but got ':'"),
         ("a: \0\n", "is not valid YAML"),
         ("just words", "but holds a str"),
     ],

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.files.atomic import remove_remains, replacing, sha256_of, write_bytes, write_text
+from cal_ratio_trainer.files.atomic import (
+    UnusableOutput,
+    refuse_unusable_file,
+    refuse_unusable_folder,
+    refuse_unusable_report,
+    remove_remains,
+    replacing,
+    sha256_of,
+    write_bytes,
+    write_text,
+)
 
 
 def test_a_file_appears_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -106,3 +116,31 @@ def test_what_a_killed_process_was_writing_is_removed_by_the_next_that_writes_in
         assert not left.exists()
         subprocess.run([sys.executable, "-c", words, str(tmp_path / "killed.txt")], check=False)
         assert alive.exists()
+
+
+def test_a_place_that_can_hold_no_file_is_refused_before_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_unusable_folder(tmp_path / "new" / "folders", "output_path")
+    refuse_unusable_file(tmp_path / "new" / "report.md", "output_report")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UnusableOutput, match=r"output_path: .*/file is no folder"):
+            refuse_unusable_folder(folder, "output_path")
+    with pytest.raises(UnusableOutput, match=r"output_report: .* is a folder"):
+        refuse_unusable_file(tmp_path, "output_report")
+    # Checks the permission bits, because root may write everywhere.
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UnusableOutput, match="cannot be written to"):
+        refuse_unusable_folder(tmp_path / "new", "output_path")
+
+
+def test_a_report_takes_the_place_of_no_file_of_data(tmp_path: Path) -> None:
+    for name, content in (("report.md", "any text"), ("report", "# Scores"), ("new.parquet", None)):
+        if content is not None:
+            (tmp_path / name).write_text(content)
+        refuse_unusable_report(tmp_path / name)
+    (tmp_path / "main.parquet").write_bytes(b"PAR1\xff")
+    with pytest.raises(UnusableOutput, match=r"main\.parquet exists and is no report"):
+        refuse_unusable_report(tmp_path / "main.parquet")

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.files.atomic import UnusableOutput
 from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.loading import OutputExists, check_output, load_jets, open_jets, writing_layout
@@ -130,7 +131,7 @@ def test_an_output_destroys_nothing(tmp_path: Path) -> None:
     check_output(there, [], overwrite=True)
     with pytest.raises(InputFileError, match="cannot be the output too"):
         check_output(there, [link], overwrite=True)
-    with pytest.raises(InputFileError, match="folder"):
+    with pytest.raises(UnusableOutput, match="folder"):
         check_output(tmp_path, [], overwrite=True)
 
 

@@ -54,6 +54,14 @@ def test_nothing_of_a_figure_is_left_on_the_next(tmp_path: Path) -> None:
     assert draw_line(tmp_path / "line.png") == first
 
 
+def test_negative_numbers_at_ticks_have_a_minus_sign(tmp_path: Path) -> None:
+    with drawing(tmp_path / "negative", DEMO) as axes:
+        axes.set_xlim(-3, 3)
+        labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert any(label.startswith("−") for label in labels)
+    assert not any(label.startswith("-") for label in labels)
+
+
 def test_figures_differ_where_data_or_headings_differ(tmp_path: Path) -> None:
     first = draw_line(tmp_path / "a.png")
     assert draw_line(tmp_path / "b.png", labels=DEMO) != first

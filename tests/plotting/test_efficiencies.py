@@ -68,7 +68,7 @@ def test_the_efficiency_has_the_working_point_beside_it(figures: TestFigures) ->
     assert axes.get_xlim() == (1200, 4000)
     point = figures.working_point
     (line,) = legend_title(axes)
-    assert line == f"Signal output > {point.cut:.4g}, which {100 * point.qcd.value:.2g} % of QCD pass"
+    assert line == f"Signal output > {point.cut:.4g}, which {100 * point.qcd.value:.2g} % of QCD pass; bars: 68 %"
     assert legend_texts(axes)[1] == f"Signal ({shown.jets:,} jets)"
 
 
@@ -84,6 +84,7 @@ def test_a_bin_of_which_nothing_passes_has_an_upper_end_only() -> None:
     (arrow,) = limits.lines[1]  # type: ignore[attr-defined]
     none = (shown.passed == 0) & (shown.total > 0)
     assert list(arrow.get_ydata()) == pytest.approx(list(0.55 * shown.interval[1][none]))
+    assert legend_title(axes)[0].endswith("arrow: no jet passes")
 
 
 def test_backgrounds_stand_side_by_side_and_differ_without_colour(figures: TestFigures) -> None:
@@ -104,6 +105,14 @@ def test_a_cell_without_a_share_is_empty() -> None:
     cells[0][0, 0] = np.nan
     axes = recorded([Drawing("cells", draw_cells, cells)])["cells"]
     assert [text.get_position() for text in axes.texts] == [(1, 0)]
+
+
+def test_ticks_lie_below_the_cells_and_cross_no_number() -> None:
+    figure = Drawing("cells", draw_cells, table(1, 2, "x")).figure(DEMO)
+    (axes,) = figure.axes
+    (cells,) = axes.collections
+    assert axes.xaxis.get_zorder() < cells.get_zorder() < axes.texts[0].get_zorder()
+    assert cells.get_zorder() < axes.spines["left"].get_zorder()
 
 
 def test_text_is_white_on_dark_cells_and_black_on_pale_ones() -> None:

@@ -157,6 +157,22 @@ def test_ratios_beyond_the_panel_are_marked_at_its_edge() -> None:
     assert [list(mark.get_ydata()) for mark in marks] == [[ratios.get_ylim()[1]]]
 
 
+@pytest.mark.parametrize("ratio", [0.0, 1.0, 1.02, 1.5, 2.0, 2.3, 4.0, 7.0, 8.0, 70.0, 700.0])
+def test_at_least_two_ratios_are_labelled_and_none_at_the_edges_of_the_panel(ratio: float) -> None:
+    contents = np.full(12, 1e6)
+    other = contents * np.where(np.arange(12) < 6, ratio, 1.0) if ratio else np.zeros(12)
+    groups = tuple(Series("x", WeightedHistogram(EDGES, each, each, 10)) for each in (contents, other))
+    ratios = variable_drawing("name", figure(0, series=groups)).figure(DEMO).axes[1]
+    ratios.figure.canvas.draw()
+    places = [
+        ratios.transAxes.inverted().transform(ratios.transData.transform((0.0, tick)))[1]
+        for tick, label in zip(ratios.get_yticks(), ratios.get_yticklabels(), strict=True)
+        if label.get_text() and ratios.get_ylim()[0] <= tick <= ratios.get_ylim()[1]
+    ]
+    assert len(places) >= 2
+    assert all(0.09 < place < 0.91 for place in places)
+
+
 def test_large_values_are_given_in_powers_of_a_thousand() -> None:
     axes = drawn(figure(1, edges=np.linspace(2e5, 4e5, 11), title="runNumber"))[0]
     assert axes.get_xlim() == (200.0, 400.0)
@@ -189,8 +205,8 @@ def title(name: str, unit: str, scaling: Scaling | None = None) -> str:
     ("name", "unit", "said"),
     [
         ("jet_pt", "GeV", "Jet $p_T$ [GeV]"),
-        ("jet_pt", "scaled to 0-1", "Jet $p_T$ [500 GeV]"),
-        ("clus_pt_0", "scaled to 0-1", "Leading cluster $p_T$ [500 GeV]"),
+        ("jet_pt", "scaled to 0-1", "Jet $p_T$ / 500 GeV"),
+        ("clus_pt_0", "scaled to 0-1", "Leading cluster $p_T$ / 500 GeV"),
         ("clus_eta_1", "from the leading cluster", r"2nd cluster $\eta$ from the leading cluster"),
         ("track_phi_2", "rad from the jet", r"3rd track $\phi$ from the jet [rad]"),
         ("MSeg_t0_0", "ns", "1st muon segment $t_0$ [ns]"),

@@ -204,7 +204,7 @@ def test_scaled_and_unscaled_values_are_not_overlaid(tmp_path: Path, main_file: 
     write_jets(tmp_path / "gev.parquet", converted_jets(50), converted_metadata())
     _, drawn = reported(tmp_path, main_file, tmp_path / "gev.parquet", common_plots=["jet_pt", "jet_eta"])
     assert drawn.titles("all_jet_pt") == ["main"]
-    assert drawn.figures["all_jet_pt"].title == "Jet $p_T$ [500 GeV]"
+    assert drawn.figures["all_jet_pt"].title == "Jet $p_T$ / 500 GeV"
     assert drawn.titles("all_jet_pt_2") == ["gev"]
     assert drawn.figures["all_jet_pt_2"].title == "Jet $p_T$ [GeV]"
     assert drawn.titles("all_jet_eta") == ["main", "gev"]

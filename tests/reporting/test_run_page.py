@@ -143,6 +143,18 @@ def test_contents_of_an_epoch_are_shares_of_the_jets(
             assert sum(contents) == pytest.approx(1, abs=0.02)
 
 
+def test_charts_differ_without_colour_and_data_alone_are_filled_circles(trained: tuple[RunDirectory, Any]) -> None:
+    charts = [chart for chart in structure_of(trained[0].page_file).charts if "panels" in chart]
+    for panel in (panel for chart in charts for panel in chart["panels"]):
+        lines = [each.get("dash") for each in panel["series"] if each["kind"] == "line" and "dash" in each]
+        assert len(set(lines)) == len(lines)
+    classes = [
+        {each["colour"]: (each["marker"], each["hollow"]) for each in chart["panels"][0]["series"] if "marker" in each}
+        for chart in charts
+    ]
+    assert {"sig": ("^", False), "qcd": ("s", True), "bib": ("o", False)} in classes
+
+
 def test_settings_that_differ_from_the_profile_are_listed_and_no_others(
     trained: tuple[RunDirectory, list[tuple[float | None, str]]],
 ) -> None:

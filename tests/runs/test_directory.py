@@ -19,7 +19,6 @@ from cal_ratio_trainer.runs.directory import (
     RunError,
     find_run,
     new_run,
-    refuse_unusable,
     runs_of,
 )
 
@@ -237,18 +236,3 @@ def killed_after_record(run: RunDirectory) -> Callable[[Path, str], None]:
         path.write_text(text)
 
     return write
-
-
-def test_a_place_that_can_hold_no_run_is_told_before_one_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refuse_unusable(tmp_path / "new" / "folders", "model")
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "file").touch()
-    for output_path, model in ((tmp_path / "file", "model"), (tmp_path, "file")):
-        with pytest.raises(RunError, match=r"output_path: .*/file is no folder"):
-            refuse_unusable(output_path, model)
-    # Checks the permission bits, because root may write everywhere.
-    monkeypatch.setattr("os.access", lambda path, mode: False)
-    with pytest.raises(RunError, match="cannot be written to"):
-        refuse_unusable(tmp_path / "new", "model")

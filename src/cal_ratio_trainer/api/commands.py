@@ -19,6 +19,7 @@ from cal_ratio_trainer.config.runs import (
     WatchSettings,
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
+from cal_ratio_trainer.files.atomic import refuse_unusable_file, refuse_unusable_report
 
 if TYPE_CHECKING:
     from cal_ratio_trainer.api.run import RedrawnRun, Run
@@ -116,6 +117,7 @@ def score(settings: ScoreSettings) -> "ScoreResult":
     """
     from cal_ratio_trainer.reporting.score_report import score_with_report
 
+    refuse_unusable_report(settings.output_report)
     return score_with_report(settings)
 
 
@@ -130,6 +132,7 @@ def compare(settings: CompareSettings) -> "CompareResult":
     """
     from cal_ratio_trainer.reporting.compare_report import compare_with_report
 
+    refuse_unusable_report(settings.output_report)
     return compare_with_report(settings)
 
 
@@ -144,6 +147,7 @@ def analyze(settings: AnalyzeSettings) -> "AnalysisResult":
     """
     from cal_ratio_trainer.reporting.analysis import analyze_runs
 
+    refuse_unusable_report(settings.output_report)
     return analyze_runs(settings)
 
 
@@ -172,6 +176,7 @@ def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
     from cal_ratio_trainer.plotting.pool import draw_in_parallel
     from cal_ratio_trainer.reporting.jet_file_report import compare_files
 
+    refuse_unusable_report(settings.output_report)
     return compare_files(settings, draw_in_parallel)
 
 
@@ -188,6 +193,7 @@ def export(settings: ConvertTrainingSettings) -> "TrainingExport":
     """
     from cal_ratio_trainer.runs.network_export import export_training
 
+    refuse_unusable_file(settings.output_json, "output_json")
     return export_training(settings)
 
 
@@ -218,9 +224,13 @@ def list_runs(settings: RunsSettings) -> "RunList":
     from cal_ratio_trainer.files.atomic import write_text
     from cal_ratio_trainer.reporting.runs import run_list
 
+    csv = None if settings.csv in (None, "-") else Path(settings.csv)
+    for option, file in (("csv", csv), ("html", settings.html)):
+        if file is not None:
+            refuse_unusable_file(file, option)
     found = run_list(settings)
-    if settings.csv not in (None, "-"):
-        write_text(Path(settings.csv), found.csv())
+    if csv is not None:
+        write_text(csv, found.csv())
     if settings.html is not None:
         write_text(settings.html, found.html(settings.html.parent))
     return found

@@ -188,15 +188,29 @@ class SettingsCommand(Generic[SettingsType]):
 
 
 class _Command(HelpfulCommand):
-    """Names a mistyped option with one dash as it was typed; click takes it for letters and names the first of them."""
+    """Names a mistyped option as it was typed, and a similar one.
+
+    click takes a word with one dash for letters: it names the first of them, or takes -config for -c with the value
+    onfig, and -output_file for -o with a value. Its suggestions heed capitals.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See click."""
         given = [word.partition("=")[0] for word in args]
+        known = {spelling for param in self.params for spelling in (*param.opts, *param.secondary_opts)}
+        # The value of an option may begin with a dash too.
+        options = [param for param in self.params if isinstance(param, click.Option)]
+        with_value = {spelling for each in options if not (each.is_flag or each.count) for spelling in each.opts}
+        for before, word in zip(["", *args], given, strict=False):
+            if word == "--":
+                break
+            if before not in with_value and word not in known and f"-{word}" in known:
+                raise click.UsageError(f"No such option '{word}' (did you mean -{word}?).", ctx)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            known = {spelling for param in self.params for spelling in (*param.opts, *param.secondary_opts)}
+            if not error.possibilities and (hint := did_you_mean(error.option_name, known)):
+                raise click.UsageError(f"No such option '{error.option_name}'{hint}.", ctx) from error
             for word in given:
                 is_mistyped = len(word) > 2 and word[0] == "-" != word[1] and word not in known
                 if is_mistyped and error.option_name.lstrip("-") in word:

@@ -4,10 +4,19 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 
 class Settings(BaseModel):
@@ -18,7 +27,9 @@ class Settings(BaseModel):
         ignored: names of the earlier program that have no effect -> the reason, logged when one is given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), validate_default=True, allow_inf_nan=False
+    )
 
     aliases: ClassVar[dict[str, str]] = {}
     ignored: ClassVar[dict[str, str]] = {}
@@ -30,8 +41,12 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _accept_paths(cls, value: Any) -> Any:
+    def _accept_paths(cls, value: Any, info: ValidationInfo) -> Any:
         """Takes a path for the name of a file, which may also be a URL or a word like demo."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if value == "" and Path in (annotation, *get_args(annotation)):
+            # It would mean the current folder; it comes from a shell variable that is not set.
+            raise ValueError("should be a path, got ''")
         if isinstance(value, list | tuple):
             return [str(each) if isinstance(each, Path) else each for each in value]
         return str(value) if isinstance(value, Path) else value
@@ -101,6 +116,21 @@ Rule = Literal["auc-near-lowest-ks", "validation-loss", "adversary", "discrimina
 
 RunsFolder = Annotated[Path, Field(description="Folder that holds all runs, by model name and run number.")]
 
+
+def _name_of_file(given: Any) -> Any:
+    if isinstance(given, str) and given.endswith("/"):
+        raise ValueError(f"should be the name of a file, got the folder {given}")
+    return given
+
+
+OutputFile = Annotated[Path, BeforeValidator(_name_of_file)]
+"""File to write; a path drops the slash at the end of a folder's name."""
+
+ReportFile = Annotated[
+    OutputFile, AfterValidator(lambda path: path.with_suffix(".md") if path.suffix == ".html" else path)
+]
+"""Markdown file of a report; the name of the HTML page means that beside it."""
+
 _PARTS = ("name", "run", "epoch")
 
 
@@ -139,6 +169,8 @@ def named_regions(given: Any) -> Any:
         return given
     if not given:
         raise ValueError("names no file; null is for no control region")
+    if "" in given:
+        raise ValueError("should be NAME=FILE or a file, got ''")
     pairs: list[tuple[str, str]] = []
     if isinstance(given, dict):
         if without := [name for name, file in given.items() if not isinstance(file, str | Path) or not str(file)]:

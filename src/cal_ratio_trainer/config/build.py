@@ -6,7 +6,13 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import FigureSettings, SchedulingSettings, Settings, refuse_empty_pt_range
+from cal_ratio_trainer.config.base import (
+    FigureSettings,
+    OutputFile,
+    SchedulingSettings,
+    Settings,
+    refuse_empty_pt_range,
+)
 from cal_ratio_trainer.config.loading import mistakes_of, read_config
 from cal_ratio_trainer.errors import InputFileError, did_you_mean
 from cal_ratio_trainer.jets.labels import DataType
@@ -63,7 +69,7 @@ class BuildSettings(FigureSettings, SchedulingSettings):
         description="Files of jets: paths, patterns or URLs, or in a config file also mappings with input_file, "
         "num_events, event_filter and data_type.",
     )
-    output_file: Path = Field(description="File to write; the suffix .pkl makes a pickled flat frame.")
+    output_file: OutputFile = Field(description="File to write; the suffix .pkl makes a pickled flat frame.")
     kind: Literal["main", "control"] = Field(
         default="main",
         description="A main training file (signal, multijet, beam-induced background) or a control-region file "
@@ -173,7 +179,7 @@ class ResampleSettings(Settings):
     """Settings of `cr_trainer resample`."""
 
     input_file: str = Field(description="File of jets of any format, or its URL.")
-    output_file: Path = Field(description="File to write; the suffix .pkl makes a pickled flat frame.")
+    output_file: OutputFile = Field(description="File to write; the suffix .pkl makes a pickled flat frame.")
     fraction: float = Field(gt=0, le=1, description="Share of the jets of each label that is taken. [1]")
     seed: int = Field(default=1, ge=0, description="Seed of the sampling; the same seed gives the same jets. [1]")
     overwrite: bool = Field(default=False, description="Replace the output file if it exists.")

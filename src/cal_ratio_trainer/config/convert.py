@@ -59,7 +59,9 @@ class ConvertSettings(SharedListSettings):
     llp_mH: _Mass = Field(default=None, description="Mass of the mediator, needed for signal. [GeV]")
     llp_mS: _Mass = Field(default=None, description="Mass of the long-lived particle, needed for signal. [GeV]")
     min_jet_pt: float = Field(default=40.0, ge=0, description="Smallest jet pt that is kept. [GeV]")
-    max_jet_pt: float = Field(default=500.0, gt=0, description="Jets of this pt and above are dropped. [GeV]")
+    max_jet_pt: float = Field(
+        default=500.0, gt=0, allow_inf_nan=True, description="Jets of this pt and above are dropped. [GeV]"
+    )
     max_hlt_delta_r: float | None = Field(
         default=None,
         gt=0,

@@ -135,7 +135,9 @@ def read_config(config: str | Path, largest: int = MAX_BYTES, model: type[Settin
     else:
         names = packaged_configs(model)
         packaged = f"; packaged ones are {', '.join(names)}" if names else ""
-        raise InputFileError(config, f"no such config file{did_you_mean(str(config), names)}{packaged}")
+        if path.is_dir() and str(config):
+            raise InputFileError(config, "is a folder where a config file was expected")
+        raise InputFileError(str(config) or "''", f"no such config file{did_you_mean(str(config), names)}{packaged}")
     return _mapping(config, text)
 
 
@@ -186,6 +188,9 @@ def _parsed(config: str | Path, text: str) -> Any:
         raise InputFileError(config, str(error)) from error
     except RecursionError as error:
         raise InputFileError(config, "is nested too deeply for settings") from error
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
+        raise InputFileError(config, f"is not valid YAML: {line}{error.problem}") from error
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The parser passes on Python's errors for a date with 99 days or a number of 5000 digits.
         raise InputFileError(config, f"is not valid YAML: {' '.join(str(error).split())}") from error

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import FigureSettings, RunsFolder, Settings
+from cal_ratio_trainer.config.base import FigureSettings, ReportFile, RunsFolder, Settings
 from cal_ratio_trainer.config.profiles import demo_beside_file
 
 
@@ -76,7 +76,7 @@ class PlotSettings(FigureSettings):
         description="Share of each class that an axis covers, without far outliers; the legend has the share outside. "
         "[fraction]",
     )
-    output_report: Path = Field(
+    output_report: ReportFile = Field(
         default=Path("reports/report.md"),
         description="Markdown file to write, with the HTML page and the figures beside it.",
     )

@@ -8,7 +8,16 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import FigureSettings, Rule, RunsFolder, Settings, model_name, name_run_epoch
+from cal_ratio_trainer.config.base import (
+    FigureSettings,
+    OutputFile,
+    ReportFile,
+    Rule,
+    RunsFolder,
+    Settings,
+    model_name,
+    name_run_epoch,
+)
 
 Status = Literal[
     "finished", "running", "interrupted", "killed", "failed", "diverged", "imported", "incomplete", "unknown"
@@ -77,7 +86,7 @@ class AnalyzeSettings(FigureSettings):
     cr_training_file: str | None = Field(
         default=None, description="Control-region jets for the same runs; give both files or none."
     )
-    output_report: Path = Field(
+    output_report: ReportFile = Field(
         default=Path("reports/analyze.md"),
         description="Markdown file to write, with the HTML page and the figures beside it.",
     )
@@ -154,7 +163,7 @@ class ConvertTrainingSettings(Settings):
     training: str = Field(
         description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras or .safetensors file."
     )
-    output_json: Path = Field(
+    output_json: OutputFile = Field(
         default=Path("model.json"),
         description="File to write. Without --format its suffix chooses the format: .json, .onnx, .keras or "
         ".safetensors; otherwise the suffix of the format replaces it.",

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import (
     FigureSettings,
+    ReportFile,
     Rule,
     RunsFolder,
     SharedListSettings,
@@ -45,7 +46,10 @@ class ReadingSettings(FigureSettings):
     )
     min_jet_pt: float = Field(default=40.0, ge=0, description="Smallest jet pt that is kept, in ntuples. [GeV]")
     max_jet_pt: float = Field(
-        default=500.0, gt=0, description="Jets of this pt and above are dropped, in ntuples. [GeV]"
+        default=500.0,
+        gt=0,
+        allow_inf_nan=True,
+        description="Jets of this pt and above are dropped, in ntuples. [GeV]",
     )
     max_hlt_delta_r: float | None = Field(
         default=None,
@@ -89,7 +93,7 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
         description="The network, instead of the last word: NAME/RUN/EPOCH (best and last are epochs too) or a .keras "
         "or .safetensors file.",
     )
-    output_report: Path = Field(
+    output_report: ReportFile = Field(
         default=Path("score_report/report.md"),
         description="Markdown file to write, with the HTML page, the figures and the scores beside it.",
     )
@@ -137,7 +141,7 @@ class CompareSettings(ReadingSettings):
         description="Scores in the files, instead of a second network: the name of their columns with {} in place of "
         "qcd, sig and bib, e.g. jet_nn_calRatio_main_{}_lowMass_v3Adv.",
     )
-    output_report: Path = Field(
+    output_report: ReportFile = Field(
         default=Path("compare_report/report.md"),
         description="Markdown file to write, with the HTML page, the figures and the scores of both beside it.",
     )

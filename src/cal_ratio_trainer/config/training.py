@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import (
     ControlRegions,
@@ -43,8 +43,6 @@ Schedule = Literal["constant", "warmup_cosine", "one_cycle"]
 
 class TrainSettings(FigureSettings):
     """Settings of `cr_trainer train`."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     aliases: ClassVar[dict[str, str]] = {
         "lr_values": "learning_rate",

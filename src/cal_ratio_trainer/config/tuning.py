@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import FigureSettings, SchedulingSettings, Settings, model_name
 from cal_ratio_trainer.config.loading import mistakes_of, read_yaml, shown
@@ -108,8 +108,6 @@ class Range(Settings):
         low, high: its ends, both included; whole numbers for a setting of whole numbers.
         log: equal factors are equally likely, in place of equal steps.
     """
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     low: int | float
     high: int | float

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.files.this_process import is_gone_by_tag, this_process
 
 ERRORS_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -22,6 +23,47 @@ _MAX_NAME_BYTES = 255
 _MAX_ADDED_BYTES = len(".." + "-" + ".part") + 10 + 12 + 8
 """Bytes of a temporary name beside stem and suffix, those of `USED_BY` included."""
 _swept: set[tuple[int, Path]] = set()
+
+
+class UnusableOutput(UserError):
+    """An output cannot be written where it is wanted; the message names the option and what is there."""
+
+
+def refuse_unusable_folder(folder: Path, option: str) -> None:
+    """Checks, before any work, that files can be written to a folder, which need not exist yet; makes nothing.
+
+    Raises:
+        UnusableOutput: a file is in its place or above it, or it cannot be written to.
+    """
+    # A link to nothing is there too: no folder can be made in its place.
+    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), Path())
+    if not there.is_dir():
+        raise UnusableOutput(f"{option}: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UnusableOutput(f"{option}: {there} cannot be written to")
+
+
+def refuse_unusable_file(file: Path, option: str) -> None:
+    """As `refuse_unusable_folder` for a file, which may exist; it is no folder."""
+    if file.is_dir():
+        raise UnusableOutput(f"{option}: {file} is a folder; name a file in it")
+    refuse_unusable_folder(file.parent, option)
+
+
+def refuse_unusable_report(file: Path) -> None:
+    """As `refuse_unusable_file`, for the Markdown file of a report: a file with another suffix may be one of data.
+
+    Raises:
+        UnusableOutput: the file or the page beside it cannot be written; or the file exists, and is no report.
+    """
+    refuse_unusable_file(file, "output_report")
+    refuse_unusable_file(file.with_suffix(".html"), "output_report")
+    if file.suffix == ".md" or not file.exists():
+        return
+    with file.open("rb") as content:
+        is_report = content.read(2) in (b"# ", b"")
+    if not is_report:
+        raise UnusableOutput(f"output_report: {file} exists and is no report, so it is not replaced; give another name")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import pyarrow as pa
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
+from cal_ratio_trainer.files.atomic import refuse_unusable_file
 from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets.filling import join_batches
 from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport
@@ -82,10 +83,10 @@ def check_output(path: Path, inputs: list[Path], overwrite: bool) -> None:
 
     Raises:
         OutputExists: it exists and `overwrite` is not set.
-        InputFileError: it is one of the inputs, or a folder.
+        UnusableOutput: it is a folder, or cannot be written where it is wanted.
+        InputFileError: it is one of the inputs.
     """
-    if path.is_dir():
-        raise InputFileError(path, "is a folder where the name of the output file was expected")
+    refuse_unusable_file(path, "output_file")
     if any(path.resolve() == given.resolve() for given in inputs):
         raise InputFileError(path, "is an input and cannot be the output too")
     if path.exists() and not overwrite:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.files.atomic import refuse_unusable_folder
 from cal_ratio_trainer.files.leases import Leases
 from cal_ratio_trainer.files.remote import in_words
 from cal_ratio_trainer.ntuple.file_conversion import (
@@ -36,10 +37,14 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
 
     Raises:
         ConfigError: no files, a file without a data type, signal without masses.
+        UnusableOutput: the results cannot be written to the folder.
         SameOutput: two files would be written to one.
         SchedulerError: there is no such cluster, or it cannot do this.
         OSError: an output cannot be written.
     """
+    if not settings.output_path.is_dir():
+        # One that is there needs no writing where all files are done.
+        refuse_unusable_folder(settings.output_path, "output_path")
     requests, not_found = requests_for(settings)
     with progress("convert", None, "events") as line:
         file_progress = FileProgress(line, len(requests))

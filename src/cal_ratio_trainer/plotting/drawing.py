@@ -237,6 +237,8 @@ def _style() -> Any:
         "axes.formatter.limits": (-4, 5),
         "axes.formatter.useoffset": False,
         "axes.autolimit_mode": "data",
+        # As in all other text; mplhep writes hyphens.
+        "axes.unicode_minus": True,
         # Room for tick labels of seven characters: an AUC needs them.
         "axes.labelsize": 18,
         "xtick.labelsize": 14,
@@ -281,6 +283,7 @@ def _empty(axes: "Axes") -> None:
     axes.set_xscale("linear")
     axes.set_yscale("linear")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="", ylabel="")
+    axes.set_axisbelow(False)
     for axis in (axes.xaxis, axes.yaxis):
         axis.label.set_fontsize(_style()["axes.labelsize"])
     # Lines without a colour of their own begin with the first one.

@@ -109,13 +109,13 @@ def draw_mistags(axes: "Axes", shown: tuple[Dependence, ...], point: WorkingPoin
         # Side by side in their bin.
         shift = (number - (len(shown) - 1) / 2) * 0.4
         _draw_points(axes, each, shift)
-        _draw_limits(axes, each, shift)
+        draw_limits(axes, each, *_places(each, shift), CLASS_STYLES[each.label.output].colour)
     axes.axhline(point.mistag, color=GREY, linestyle=":", label=f"asked for: {100 * point.mistag:g} % of QCD")
     axes.set_yscale("log")
     highest = max((float(np.nanmax(each.interval[1], initial=0.0)) for each in shown), default=0.0)
     axes.set_ylim(point.mistag / 30, max(1.5 * highest, 5 * point.mistag))
     axes.set_ylabel("Mistag rate")
-    _finish(axes, shown, point)
+    _finish(axes, shown, point, ", arrow: no jet passes")
 
 
 def _draw_points(axes: "Axes", each: Dependence, shift: float = 0.0) -> None:
@@ -136,11 +136,20 @@ def _draw_points(axes: "Axes", each: Dependence, shift: float = 0.0) -> None:
     )
 
 
-def _draw_limits(axes: "Axes", each: Dependence, shift: float) -> None:
+def draw_limits(
+    axes: "Axes", each: Dependence, places: NDArray[np.float64], to_edges: NDArray[np.float64], colour: str
+) -> None:
+    """Arrows down from the upper end of the interval in the bins that have jets, of which none passes.
+
+    Args:
+        axes: to draw on.
+        each: a background.
+        places: [bins] positions.
+        to_edges: [2, bins] lengths of the horizontal bars to the left and to the right.
+        colour: of the arrows.
+    """
     none = (each.total > 0) & (each.passed <= 0)
-    places, to_edges = _places(each, shift)
     high = each.interval[1][none]
-    colour = CLASS_STYLES[each.label.output].colour
     axes.errorbar(
         places[none],
         high,
@@ -162,10 +171,10 @@ def _places(each: Dependence, shift: float) -> tuple[NDArray[np.float64], NDArra
     return places, np.stack([places - left, right - places])
 
 
-def _finish(axes: "Axes", shown: tuple[Dependence, ...], point: WorkingPoint) -> None:
+def _finish(axes: "Axes", shown: tuple[Dependence, ...], point: WorkingPoint, arrows: str = "") -> None:
     axes.set_xlim(shown[0].edges[0], shown[0].edges[-1])
     axes.set_xlabel(AXIS_TITLES[shown[0].quantity])
-    title = f"Signal output > {point.cut:.4g}, which {100 * point.qcd.value:.2g} % of QCD pass"
+    title = f"Signal output > {point.cut:.4g}, which {100 * point.qcd.value:.2g} % of QCD pass; bars: 68 %{arrows}"
     legend_above(axes, title)
 
 
@@ -229,6 +238,8 @@ def draw_cells(
     axes.set_xticks(range(columns), column_names)
     axes.set_yticks(range(rows), row_names)
     axes.minorticks_off()
+    # Ticks would cross the numbers.
+    axes.set_axisbelow(True)
     return mesh
 
 

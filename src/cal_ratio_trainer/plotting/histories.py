@@ -210,7 +210,7 @@ def _finite(values: Sequence[float]) -> NDArray[np.float64]:
     return np.where(np.isfinite(array), array, np.nan)
 
 
-def _carried_over_gaps(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def carried_over_gaps(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values with those of the last known epoch in place of gaps, before the first known one that of the first."""
     known = np.flatnonzero(np.isfinite(values))
     if not len(known):
@@ -237,7 +237,7 @@ def _draw_expectation(
     stem = key.removesuffix("_hist").removesuffix("_auc")
     expected, spread = (_finite(history.get(f"{stem}_{name}", ())) for name in ("expected", "spread"))
     if joins_gaps:
-        expected, spread = _carried_over_gaps(expected), _carried_over_gaps(spread)
+        expected, spread = carried_over_gaps(expected), carried_over_gaps(spread)
     if len(expected) != len(spread) or not np.isfinite(expected + spread).any():
         # An imported history has no such figures: there is no band, and no entry in the legend.
         return np.zeros(0)

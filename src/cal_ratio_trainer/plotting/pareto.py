@@ -227,17 +227,14 @@ def draw_trials(axes: "Axes", plot: TrialsPlot) -> None:
             label="Pareto front",
         )
     if plot.first is not None:
-        axes.plot(
-            [middle[plot.first]],
-            [plot.excess[plot.first]],
-            linestyle="none",
-            marker="D",
-            markersize=15,
-            markerfacecolor="none",
-            markeredgecolor=ORANGE,
-            markeredgewidth=1.6,
-            label="Profile or config",
-        )
+        mark: dict[str, Any] = {
+            "marker": "D",
+            "markerfacecolor": "none",
+            "markeredgecolor": ORANGE,
+            "markeredgewidth": 1.6,
+        }
+        axes.plot([middle[plot.first]], [plot.excess[plot.first]], linestyle="none", markersize=15, **mark)
+        axes.plot([], [], linestyle="none", markersize=8, label="Profile or config", **mark)
     if plot.recommended is not None:
         star = (float(middle[plot.recommended]), float(plot.excess[plot.recommended]))
         _draw_star(axes, star, "Recommended")
@@ -308,18 +305,10 @@ def _draw_identical(axes: "Axes", identical: Sequence[tuple[float, float]]) -> N
 
 
 def _draw_star(axes: "Axes", point: tuple[float, float], label: str) -> None:
-    axes.plot(
-        [point[0]],
-        [point[1]],
-        linestyle="none",
-        marker="*",
-        markersize=21,
-        markerfacecolor="none",
-        markeredgecolor="black",
-        markeredgewidth=1.6,
-        zorder=4,
-        label=label,
-    )
+    star: dict[str, Any] = {"linestyle": "none", "marker": "*", "markerfacecolor": "none", "markeredgecolor": "black"}
+    axes.plot([point[0]], [point[1]], markersize=21, markeredgewidth=1.6, zorder=4, **star)
+    # In the legend it has the height of a line.
+    axes.plot([], [], markersize=11, label=label, **star)
 
 
 def _draw_measured(axes: "Axes", epochs: Sequence[MeasuredEpoch], name: str, position: int, runs: int) -> None:

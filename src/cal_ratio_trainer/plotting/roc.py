@@ -259,7 +259,7 @@ def draw_importance(axes: "Axes", shown: Sequence[Importance], sample: str) -> N
         axes.errorbar(each.auc.value, place, xerr=each.auc.error, color="black", elinewidth=1.2, capsize=2)
         axes.text(low - 0.015 * high, place, each.name, ha="right", va="center", fontsize=size)
         if math.isfinite(each.rejection.value):
-            text = f"{100 * each.rejection.value:.1f} ± {100 * each.rejection.error:.1f} %".replace("-", "−")
+            text = f"{100 * each.rejection.value:z.1f} ± {100 * each.rejection.error:.1f} %".replace("-", "−")
             beside = max(each.auc.value + each.auc.error, 0.0) + 0.015 * high
             axes.text(beside, place, text, ha="left", va="center", fontsize=size)
     # Bars of whole kinds say in their names what they are.

@@ -81,7 +81,7 @@ def _draw_curve(axes: "Axes", curve: RocCurve, title: str, style: dict[str, Any]
     upper = 1 / np.maximum(low[shown], 0.5 * curve.background_efficiency[shown])
     axes.plot(x, rejection, label=title, linewidth=1.8, **style)
     axes.fill_between(x, 1 / high[shown], upper, color=style["color"], alpha=0.2, linewidth=0)
-    return float(rejection.max())
+    return float(upper.max())
 
 
 def _draw_ratio(axes: "Axes", pair: RocPair) -> None:
@@ -149,7 +149,7 @@ def draw_ks_pair(axes: "Axes", first: ControlRegionKs, second: ControlRegionKs, 
     known = all(each.gev is not None for each in first.pt_ranges)
     for place, each in zip(places, first.pt_ranges * len(first.outputs), strict=True):
         # Texts, not tick labels: what is done to ticks stays with the canvas.
-        axes.text(place, -0.045 * top, _short_title(each), ha="center", va="top", fontsize=12)
+        axes.text(place, -0.045 * top, _short_title(each), ha="center", va="top", fontsize=10)
     axes.set_xticks([])
     axes.set_xlabel("\nJet $p_T$ [GeV]" if known else "\nJet $p_T$ range")
     axes.set_ylabel("K-S distance of data and MC")
@@ -177,12 +177,10 @@ def draw_plane(axes: "Axes", output: OutputAgreement, names: Names) -> None:
     axes.set_ylim(0, 1)
     axes.set_xlabel(f"{output_title(output.output.output)}, first")
     axes.set_ylabel(f"{output_title(output.output.output)}, second")
-    # Names can be longer than an axis.
     lines = [f"First: {names.first}", f"Second: {names.second}"]
-    lines.append(f"Correlation {output.pearson:.3f}, of ranks {output.spearman:.3f}")
+    lines.append(f"Correlation {output.pearson:.3f}, of ranks {output.spearman:.3f}".replace("-", "−"))
     lines.append(f"1 (light) to {most:,} jets per bin")
-    box = {"color": "white", "alpha": 0.7}
-    axes.text(0.03, 0.97, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=12, bbox=box)
+    legend_above(axes, "\n".join(lines))
 
 
 def draw_differences(axes: "Axes", agreement: Agreement, names: Names) -> None:

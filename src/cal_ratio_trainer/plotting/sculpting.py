@@ -10,7 +10,7 @@ from cal_ratio_trainer.evaluation.efficiencies import Dependence
 from cal_ratio_trainer.evaluation.sculpting import Sculpting
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.drawing import Drawing, legend_above
-from cal_ratio_trainer.plotting.efficiencies import AXIS_TITLES, POINT
+from cal_ratio_trainer.plotting.efficiencies import AXIS_TITLES, POINT, draw_limits
 from cal_ratio_trainer.plotting.style import BLUE, GREY, ORANGE, RED
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def draw_efficiency_and_mistag(axes: "Axes", below: "Axes", curves: tuple[Sculpt
         curves: a network each.
     """
     mistags = [each.qcd for each in curves if each.qcd is not None]
-    values = np.concatenate([each.value for each in mistags])
+    values = np.concatenate([np.where(each.passed > 0, each.value, 0.5 * each.interval[1]) for each in mistags])
     some = values[values > 0]
     for number, each in enumerate(curves):
         if each.qcd is not None:
@@ -100,9 +100,9 @@ def draw_efficiency_and_mistag(axes: "Axes", below: "Axes", curves: tuple[Sculpt
             _draw(below, each.signal, number, len(curves))
     axes.set_yscale("log")
     low, high = (float(some.min()), float(some.max())) if len(some) else (1e-3, 1e-1)
-    axes.set_ylim(low / 3, high * 3)
+    axes.set_ylim(low / 3, min(3 * high, 1.5))
     axes.set_ylabel("Mistag rate of QCD")
-    _legend(axes, curves)
+    _legend(axes, curves, ", arrow: no jet passes")
     below.axhline(curves[0].efficiency, color=GREY, linestyle=":")
     efficiencies = np.concatenate([each.signal.value for each in curves if each.signal is not None])
     below.set_ylim(min(0.5, float(np.nanmin(efficiencies, initial=0.5)) - 0.1), 1.08)
@@ -153,10 +153,12 @@ def _draw(axes: "Axes", each: Dependence, number: int, networks: int, title: str
         **style,
         label=title,
     )
+    if each.label != Label.SIGNAL:
+        draw_limits(axes, each, x, np.zeros((2, len(x))), _COLOURS[number])
 
 
-def _legend(axes: "Axes", curves: tuple[SculptingCurve, ...]) -> None:
-    legend_above(axes, f"At a signal efficiency of {100 * curves[0].efficiency:g} %", 2)
+def _legend(axes: "Axes", curves: tuple[SculptingCurve, ...], arrows: str = "") -> None:
+    legend_above(axes, f"At a signal efficiency of {100 * curves[0].efficiency:g} %; bars: 68 %{arrows}", 2)
 
 
 def _set_x(axes: "Axes", curves: tuple[SculptingCurve, ...]) -> None:

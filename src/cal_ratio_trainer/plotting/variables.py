@@ -23,7 +23,7 @@ _LOG_ABOVE_RATIO = 200.0
 _LOG_RATIOS_ABOVE = 8.0
 _LOWEST_SHARE = 1e-6
 _MAX_TITLE = 34
-_FREE_AT_TOP = 0.12
+_FREE_AT_EDGE = 0.12
 _MAX_BAR = 1.3
 _APART = 0.14
 _SURE_RATIO = 0.5
@@ -242,13 +242,12 @@ def _set_ratio_range(axes: "Axes", ratios: list[tuple[Doubles, Doubles]]) -> tup
     # A few points with large errors should not decide the range of the axis.
     sure = values[(values > 0) & (errors < _SURE_RATIO * values)]
     known = sure if len(sure) else known
-    if len(known) == 0:
-        axes.set_ylim(0.5, 1.5)
-        return 0.5, 1.5
-    low, high = (float(value) for value in np.quantile(known, [0.05, 0.95]))
+    low, high = (float(value) for value in np.quantile(known, [0.05, 0.95])) if len(known) else (0.6, 1.4)
     if max(high, 1.0) / min(low, 1.0) > _LOG_RATIOS_ABOVE:
         reach = min(max(high, 1 / low), 1e3) * 1.5
         axes.set_yscale("log")
+        # A decade's label is not at the edge, where it would touch those of the panel above and of the x axis.
+        reach = max(reach, 2 * 10.0 ** math.floor(math.log10(reach)))
         if reach < 10:
             # The axis holds one decade only.
             labelled = (0.2, 1, 5) if reach > 6 else (0.5, 1, 2)
@@ -258,9 +257,14 @@ def _set_ratio_range(axes: "Axes", ratios: list[tuple[Doubles, Doubles]]) -> tup
     else:
         reach = min(max(1.25 * max(abs(high - 1), abs(low - 1)), 0.1), 4.0)
         low, high = max(1 - reach, 0.0), 1 + reach
-        ticks = MaxNLocator(nbins=4, steps=[1, 2, 5, 10]).tick_values(low, high)
-        # None at the top, where the panel above has its lowest one.
-        axes.set_yticks([tick for tick in ticks if low <= tick <= high - _FREE_AT_TOP * (high - low)])
+        # None at the edges, where the panel above has its lowest one and the x axis its first one; at least two.
+        spare = _FREE_AT_EDGE * (high - low)
+        for number in (4, 5, 6, 8):
+            tried = MaxNLocator(nbins=number, steps=[1, 2, 5, 10]).tick_values(low, high)
+            ticks = [float(tick) for tick in tried if low + spare <= tick <= high - spare]
+            if len(ticks) > 1:
+                break
+        axes.set_yticks(ticks)
     axes.set_ylim(low, high)
     return low, high
 
@@ -334,7 +338,9 @@ def axis_title(variable: Variable, unit: str, scaling: Scaling | None) -> str:
     """
     measured, origin = _unit_and_origin(unit)
     if unit == _SCALED and scaling is not None:
-        measured = _scaled(scaling)
+        if scaling.min_jet_pt == 0:
+            return f"{_name(variable)} / {scaling.max_jet_pt:g} GeV"
+        measured = f"scaled: {scaling.min_jet_pt:g}–{scaling.max_jet_pt:g} GeV to 0–1"
     title = f"{_name(variable)}{f' {origin}' if origin else ''}"
     return f"{title} [{measured}]" if measured else title
 
@@ -369,10 +375,3 @@ def _unit_and_origin(unit: str) -> tuple[str, str]:
     if separator:
         return measured, f"from {origin}"
     return ("" if unit in _SAID_BY_TITLE else plain_text(unit, _MAX_COLUMN)), ""
-
-
-def _scaled(scaling: Scaling) -> str:
-    width = scaling.max_jet_pt - scaling.min_jet_pt
-    if scaling.min_jet_pt == 0:
-        return f"{width:g} GeV"
-    return f"scaled: {scaling.min_jet_pt:g}–{scaling.max_jet_pt:g} GeV to 0–1"

@@ -65,6 +65,14 @@ function outline(edges, y, Y, X, bottom, closed) {
   return open && closed ? `${path}V${bottom}` : path;
 }
 
+// A triangle, a square or a circle, so that classes differ without colour too.
+function mark(s, x, y, r, looks = "", inside = "") {
+  const of = `class="${s.hollow ? "hollow" : "dot"}"${looks}`;
+  if (s.marker === "^") return `<path ${of} d="M${x} ${+(y - 1.2 * r).toFixed(1)}l${1.2 * r} ${2.2 * r}h${-2.4 * r}Z">${inside}</path>`;
+  if (s.marker === "s") return `<rect ${of} x="${+(x - r).toFixed(1)}" y="${+(y - r).toFixed(1)}" width="${2 * r}" height="${2 * r}">${inside}</rect>`;
+  return `<circle ${of} cx="${x}" cy="${y}" r="${r}">${inside}</circle>`;
+}
+
 function drawn(s, X, Y, bottom, [left, right]) {
   const at = s.x || (s.edges || []).slice(1).map((edge, i) => (edge + s.edges[i]) / 2);
   const known = at.map((_, i) => i).filter((i) => isNumber((s.y || s.low)[i]) && isNumber(at[i]));
@@ -85,7 +93,7 @@ function drawn(s, X, Y, bottom, [left, right]) {
     if (s.kind === "points" && s.low) marks += `<path class="line" d="M${X(at[i])} ${Y(s.low[i])}V${Y(s.high[i])}"/>`;
     if (s.kind === "points" || s.marked) {
       const said = s.names ? `<title>${safe(s.names[i])}</title>` : "", paled = s.fades ? ` opacity="${(0.25 + 0.75 * i / at.length).toFixed(2)}"` : "";
-      marks += `<circle class="${s.hollow ? "hollow" : "dot"}" cx="${X(at[i])}" cy="${Y(s.y[i])}" r="${s.radius || 3}"${paled}>${said}</circle>`;
+      marks += mark(s, X(at[i]), Y(s.y[i]), s.radius || 3, paled, said);
     }
     before = i;
   }
@@ -108,7 +116,7 @@ function panelSvg(panel, chart, top, height, isLast) {
 }
 
 function swatch(s) {
-  const inside = s.kind === "band" ? '<rect class="area" y="2" width="26" height="10"/>' : s.kind === "points" ? `<circle class="${s.hollow ? "hollow" : "dot"}" cx="13" cy="7" r="4"/>`
+  const inside = s.kind === "band" ? '<rect class="area" y="2" width="26" height="10"/>' : s.kind === "points" ? mark(s, 13, 7, 4)
     : `${s.fill ? '<rect class="area" y="7" width="26" height="6"/>' : ""}<path class="line" d="M0 7H26"${s.dash ? ` stroke-dasharray="${s.dash}"` : ""}/>`;
   return `<svg viewBox="0 0 26 14" width="26" height="14" class="c-${s.colour}" aria-hidden="true">${inside}</svg>`;
 }

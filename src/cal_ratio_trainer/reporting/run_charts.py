@@ -2,8 +2,8 @@
 
 A chart has `title`, `text` (a line below it), `x` and one or two `panels` above each other. An axis has `title`, `log`,
 `low`, `high`; a panel has `series` besides. A series has `kind` (line, step, points, band, rule), `colour`, `name` (in
-the legend), `y`, and `x` or `edges`; null is a gap. A chart of scores has `edges`, `classes` and a frame of contents,
-one of bars `bars` with `names`, `y` and `error`.
+the legend), `y`, and `x` or `edges`; points have a `marker` and may be `hollow`; null is a gap. A chart of scores has
+`edges`, `classes` and a frame of contents, one of bars `bars` with `names`, `y` and `error`.
 """
 
 import json
@@ -21,7 +21,7 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsRef
 from cal_ratio_trainer.evaluation.roc import RocCurve
 from cal_ratio_trainer.evaluation.significance import SignificanceScan
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.histories import HistoryReferences
+from cal_ratio_trainer.plotting.histories import HistoryReferences, carried_over_gaps
 from cal_ratio_trainer.plotting.roc import MAX_BARS, by_auc
 from cal_ratio_trainer.plotting.scores import LOGIT_TICKS, logit_positions
 from cal_ratio_trainer.plotting.style import CLASS_STYLES, output_title
@@ -33,7 +33,7 @@ Chart = dict[str, Any]
 
 _LOWEST_ON_LOG_AXIS = 1e-4
 _PALETTE = ("one", "two", "three", "four", "five", "six", "seven")
-_DASHES = ("", "6 3", "2 3", "8 3 2 3")
+_DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "8 3 2 3 2 3", "1 6")
 _QUANTITIES = {
     "Lxy": "Lxy of the long-lived particle [mm]",
     "Lz": "|Lz| of the long-lived particle [mm]",
@@ -103,8 +103,12 @@ def history_charts(
             np.array(values.get(f"{stem}_{name}", [math.nan] * len(history))) for name in ("expected", "spread")
         )
         if np.isfinite(expected + spread).any():
-            ends = {"low": numbers(expected - spread), "high": numbers(expected + spread)}
-            x = {"x": list(range(len(history)))}
+            if figure.joins_gaps:
+                expected, spread = carried_over_gaps(expected), carried_over_gaps(spread)
+            # As wide as the axis, so that a single epoch has a band too.
+            low, high = (np.pad(expected + sign * spread, 1, mode="edge") for sign in (-1, 1))
+            ends = {"low": numbers(low), "high": numbers(high)}
+            x = {"x": [-0.5, *range(len(history)), len(history) - 0.5]}
             series.append({"kind": "band", "colour": "grey", "name": "identical distributions ± 1σ"} | x | ends)
         for (key, title, _), colour, dash in zip(figure.lines, _PALETTE, _DASHES, strict=False):
             line = {"x": list(range(len(history))), "y": numbers(values.get(key, ()), 5), "joins": figure.joins_gaps}
@@ -195,6 +199,12 @@ def mass_chart(points: Sequence[MassPointEfficiency]) -> Chart:
     return {"title": "Signal jets whose largest output is signal, by mass", "x": x, "panels": panels}
 
 
+def _points(name: str) -> Chart:
+    """Points of a class of jets, with its marker in all figures."""
+    style = CLASS_STYLES[name]
+    return {"kind": "points", "colour": name, "marker": style.marker, "hollow": style.is_open}
+
+
 def dependence_charts(dependences: Sequence[Dependence], point: WorkingPoint) -> list[Chart]:
     """Efficiency of signal, and mistag rates of QCD and BIB, above the cut of the working point."""
     charts = []
@@ -204,9 +214,9 @@ def dependence_charts(dependences: Sequence[Dependence], point: WorkingPoint) ->
             series: list[Chart] = []
             for each in (each for each in chosen if each.quantity == quantity):
                 low, high = each.interval
-                style = {"colour": each.label.output, "hollow": each.label == Label.BIB, "name": each.label.title}
+                style = _points(each.label.output) | {"name": each.label.title}
                 ends = {"edges": numbers(each.edges), "low": numbers(low), "high": numbers(high)}
-                series.append({"kind": "points", "y": numbers(each.value)} | style | ends)
+                series.append(style | {"y": numbers(each.value)} | ends)
             edges = [edge for each in series for edge in each["edges"]]
             name = "Efficiency" if is_signal else "Mistag rate"
             charts.append(
@@ -298,7 +308,7 @@ def overtraining_charts(test: ScoreHistograms, found: Overtraining) -> list[Char
             series.append({**line, "edges": edges, "colour": name, "name": f"{style.title}, training"})
             shown = np.where(y > 0, y, np.nan)
             ends = {"low": numbers(np.maximum(shown - dy, shown * 1e-3)), "high": numbers(shown + dy)}
-            points: Chart = {"kind": "points", "edges": edges, "colour": name, "hollow": name == "bib"}
+            points = _points(name) | {"edges": edges}
             series.append({**points, "y": numbers(shown), **ends, "name": f"{style.title}, test"})
             spread = np.hypot(dy, dt)
             pull = np.divide(trained - y, spread, out=np.full_like(spread, np.nan), where=spread > 0)

@@ -31,7 +31,7 @@ from cal_ratio_trainer.config.loading import MAX_BYTES_OF_RUN, read_config
 from cal_ratio_trainer.config.training import FIRST_SETTINGS, VALUES_BEFORE, TrainSettings
 from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule, SetRule
 from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
-from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.files.atomic import refuse_unusable_folder, write_text
 from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.files.leases import DEFAULT_TIMEOUT_S, Lease, is_leased, leased
 from cal_ratio_trainer.runs.record import read_record
@@ -326,8 +326,13 @@ def warn_without_digests(run: str) -> None:
 
 
 def new_run(output_path: Path, model_name: str) -> RunDirectory:
-    """Makes the folder of the next free number; two processes never get the same."""
+    """Makes the folder of the next free number; two processes never get the same.
+
+    Raises:
+        UnusableOutput: a file or a link to nothing is in the place of the folder above.
+    """
     model = output_path / model_name
+    refuse_unusable_folder(model, "output_path")
     number = max((run.number for run in runs_of(output_path, model_name)), default=-1) + 1
     while True:
         path = model / f"{number:0{_DIGITS}d}"
@@ -338,20 +343,6 @@ def new_run(output_path: Path, model_name: str) -> RunDirectory:
             number += 1
             continue
         return RunDirectory(path)
-
-
-def refuse_unusable(output_path: Path, model_name: str) -> None:
-    """Checks that a run's folder can be made, before a training begins.
-
-    Raises:
-        RunError: something else lies there, or it cannot be written to.
-    """
-    model = output_path / model_name
-    there = next((path for path in (model, *model.parents) if os.access(path, os.F_OK)), Path())
-    if not there.is_dir():
-        raise RunError(f"output_path: {there} is no folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise RunError(f"output_path: {there} cannot be written to")
 
 
 def runs_of(output_path: Path, model_name: str) -> list[RunDirectory]:

@@ -14,7 +14,7 @@ from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.config.loading import read_config
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.files.atomic import refuse_unusable_folder, write_text
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.results import Result
@@ -93,11 +93,13 @@ def simulate(settings: DemoSettings) -> DemoSummary:
     process holds one file.
 
     Raises:
+        UnusableOutput: files cannot be written to the folder.
         OutputNotEmpty: the folder already holds ntuples.
         LostFiles: files were removed while the others were written.
         SchedulerError: there is no such cluster, or it cannot do this.
     """
     output = settings.output_path
+    refuse_unusable_folder(output, "output_path")
     found = next(output.glob("*/*.root"), None)
     if found is not None:
         raise OutputNotEmpty(

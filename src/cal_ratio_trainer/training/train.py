@@ -19,8 +19,8 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.used_events import EventGroup, trained_before, write_used_events
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.files.atomic import write_text
-from cal_ratio_trainer.runs.directory import DIVERGED, RunDirectory, refuse_unusable
+from cal_ratio_trainer.files.atomic import refuse_unusable_folder, write_text
+from cal_ratio_trainer.runs.directory import DIVERGED, RunDirectory
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, HistoryRow, write_evaluation
 from cal_ratio_trainer.runs.networks import network_of
 from cal_ratio_trainer.runs.recommendation import best_epochs
@@ -194,7 +194,7 @@ def train(
     if ranks.place.processes > 1:
         ranks.broadcast_text(json.dumps(start.as_broadcast()))
     if start.run is None:
-        refuse_unusable(start.settings.output_path, start.settings.model_name)
+        refuse_unusable_folder(start.settings.output_path / start.settings.model_name, "output_path")
     require_mlflow(start.settings)
     training = set_up(start, say, ranks, loaded)
     run = start.run or start.new_run()

@@ -17,7 +17,7 @@ from cal_ratio_trainer.config.tuning import USUAL_TRIALS, TuneSettings, read_sea
 from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.files.atomic import refuse_unusable_folder, write_text
 from cal_ratio_trainer.network.domain.base import domain_loss_named
 from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.progress import progress_shown
@@ -103,6 +103,7 @@ def tune_study(
         UserError: settings or files cannot be used, or the study exists already, or does not.
     """
     folder = study_folder(settings.output_path, settings.study)
+    refuse_unusable_folder(folder, "output_path")
     opened = _resumed(folder, settings, layers) if settings.resume else make_study(folder, _plan_of(settings, layers))
     trials = settings.trials or (None if settings.hours else USUAL_TRIALS)
     until = None if settings.hours is None else time.time() + 3600 * settings.hours
