@@ -1,9 +1,9 @@
 """Does `cr_trainer tune` find better settings than the profile best? Both with other seeds on an independent sample.
 
 `python -m benchmarks.tuning FOLDER` makes two demo data sets of different seeds in FOLDER, tunes on the first for
-`--minutes` with one process of one thread, trains the recommended settings and the profile with three seeds that the
-study has not seen, at the length of its trials, and judges the last epochs on the second data set. The study is
-FOLDER/runs/tuned; a second call goes on with it, for as long again.
+`--minutes` with `--workers` processes of one thread, trains the recommended settings and the profile with three seeds
+that the study has not seen, at the length of its trials, and judges the last epochs on the second data set. The study
+is FOLDER/runs/tuned; a second call goes on with it, for as long again.
 """
 
 import argparse
@@ -26,7 +26,8 @@ def main() -> None:
     """Prints the trials on the front, and the table of the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--jets", type=int, default=6000, help="jets of each kind to train on, main and control")
     parser.add_argument("--test_jets", type=int, default=10_000, help="jets of each kind in the independent sample")
     parser.add_argument("--train_fraction", type=float, default=0.5, help="low, so that trials are well judged")
@@ -50,6 +51,7 @@ def main() -> None:
         study=STUDY,
         hours=arguments.minutes / 60,
         random_trials=arguments.random_trials,
+        workers=arguments.workers,
         resume=study_folder(base.output_path, STUDY).is_dir(),
         progress=False,
         **given,

@@ -161,6 +161,8 @@ def test_a_mistake_ends_in_a_sentence_and_status_2(
         "analyze m/0 --output_report",
         "plot jets.parquet --output_report",
         "convert training m/0 --output_json",
+        "runs --csv",
+        "runs --html",
     ],
 )
 def test_a_place_that_cannot_hold_the_output_is_refused_before_the_inputs_are_read(

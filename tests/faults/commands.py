@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import matplotlib
+import numba
 import numpy as np
 from PIL import Image
 
@@ -29,9 +30,16 @@ _OUTPUT = "output.txt"
 
 # Commands import modules when they run, which would take half of their time.
 _OWN = [each.name for each in pkgutil.walk_packages(cal_ratio_trainer.__path__, "cal_ratio_trainer.")]
-for _name in ("matplotlib.backends.backend_agg", "matplotlib.font_manager", "mplhep", "torch._dynamo", *_OWN):
+_LIBRARIES = (
+    *("jinja2", "markdown_it", "matplotlib.backends.backend_agg", "matplotlib.font_manager", "mplhep", "onnx"),
+    *("onnxruntime", "pandas", "scipy.stats", "sklearn.linear_model", "torch._dynamo"),
+    *("tensorboard.plugins.hparams.summary_v2", "tensorboard.summary.writer.event_file_writer"),
+)
+for _name in (*_LIBRARIES, *_OWN):
     if ".gpu" not in _name and not _name.endswith("__main__"):
         importlib.import_module(_name)
+# Numba loads the rest of itself with the first function that it compiles.
+numba.njit(lambda number: number)(1.0)
 
 
 def start_command(

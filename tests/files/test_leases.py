@@ -1,5 +1,6 @@
 """Leases: one holder at a time, heartbeats, and leases of holders that have ended."""
 
+import errno
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 from cal_ratio_trainer.files import leases as leases_module
 from cal_ratio_trainer.files.leases import Lease, Leases, is_leased, lease_file, leased
 from cal_ratio_trainer.files.this_process import ProcessName, is_gone, this_process
+
+GONE = ProcessName("here", this_process().machine, 2**22 + 1, "1")
 
 HOLD = """
 import sys
@@ -126,10 +129,9 @@ def test_a_number_that_another_process_has_by_now_does_not_count() -> None:
 
 
 def test_of_many_that_take_over_a_stale_lease_one_wins(tmp_path: Path) -> None:
-    gone = ProcessName("here", this_process().machine, 2**22 + 1, "1")
     for number in range(20):
         path = tmp_path / f"{number}.parquet"
-        abandoned_lease(path, age_s=1000, holder=gone)
+        abandoned_lease(path, age_s=1000, holder=GONE)
         won: list[Lease] = []
         start = threading.Barrier(8)
 
@@ -151,14 +153,64 @@ def test_of_many_that_take_over_a_stale_lease_one_wins(tmp_path: Path) -> None:
 
 
 def test_a_takeover_during_which_somebody_died_does_not_block_the_file(tmp_path: Path) -> None:
-    gone = ProcessName("here", this_process().machine, 2**22 + 1, "1")
     path = tmp_path / "a.parquet"
-    file = abandoned_lease(path, age_s=1000, holder=gone)
+    file = abandoned_lease(path, age_s=1000, holder=GONE)
     guard = file.with_name(f"{file.name}.0123")
-    guard.write_text(json.dumps({"id": "4567", **gone.as_json(), "stale_after_s": 1.0}))
+    guard.write_text(json.dumps({"id": "4567", **GONE.as_json(), "stale_after_s": 1.0}))
     with Leases(timeout=60) as leases:
         assert leases.take(path) is not None
         assert names_in(tmp_path) == [".a.parquet.lease"]
+
+
+def test_a_right_to_take_over_that_names_no_process_blocks_the_file_no_longer_than_a_watch(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    right = abandoned_lease(path, age_s=1000, holder=GONE).with_name(f"{lease_file(path).name}.0123")
+    right.touch()
+    os.utime(right, (time.time() - 1000,) * 2)
+    with leased(path, timeout=1) as lease:
+        assert lease is not None
+        assert names_in(tmp_path) == [".a.parquet.lease"]
+
+
+@pytest.mark.parametrize("call", ["open", "link"])
+def test_a_process_that_ends_while_it_makes_a_lease_leaves_none_without_content(tmp_path: Path, call: str) -> None:
+    path = tmp_path / "a.parquet"
+    process = os.fork()
+    if process == 0:
+        made, name = getattr(os, call), lease_file(path).name
+
+        def last_call(*given: Any, **more: Any) -> Any:
+            result = made(*given, **more)
+            if any(Path(str(each)).name == name for each in given):
+                os._exit(9)
+            return result
+
+        setattr(os, call, last_call)
+        Leases().take(path)
+        os._exit(0)
+    os.waitpid(process, 0)
+    with Leases() as leases:
+        assert leases.take(path) is not None
+
+
+def test_leases_work_on_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*names: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    test_a_lease_says_who_holds_it_and_is_gone_afterwards(tmp_path)
+
+
+def test_a_link_that_a_file_server_made_and_denied_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def linked_twice(old: Path, new: Path) -> None:
+        link(old, new)
+        link(old, new)
+
+    monkeypatch.setattr(os, "link", linked_twice)
+    with Leases() as leases:
+        assert leases.take(tmp_path / "a.parquet") is not None
 
 
 def test_who_lost_a_lease_knows_it_and_does_not_remove_that_of_its_successor(tmp_path: Path) -> None:
@@ -180,9 +232,6 @@ def test_what_somebody_left_who_died_before_it_was_written_is_taken_over(tmp_pat
     os.utime(file, (time.time() - 1000,) * 2)
     with leased(path, timeout=1) as lease:
         assert lease is not None
-
-
-GONE = ProcessName("here", this_process().machine, 2**22 + 1, "1")
 
 
 def is_acquired(path: Path, patience_s: float = 4.0) -> bool:

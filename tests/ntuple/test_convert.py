@@ -103,7 +103,7 @@ def damaged(tmp_path: Path) -> dict[str, Path]:
     with uproot.recreate(no_tree) as file:
         file["something_else"] = "no tree"
     return {
-        "cannot be": truncated,
+        "is truncated: it has": truncated,
         "cannot be opened": text,
         "no tree trees_DV_; it holds something_else": no_tree,
         "lacks clus_l2hcal": write_ntuple(tmp_path / "lacking.root", TWO_JETS, without=["clus_l2hcal"]),

@@ -224,9 +224,13 @@ def list_runs(settings: RunsSettings) -> "RunList":
     from cal_ratio_trainer.files.atomic import write_text
     from cal_ratio_trainer.reporting.runs import run_list
 
+    csv = None if settings.csv in (None, "-") else Path(settings.csv)
+    for option, file in (("csv", csv), ("html", settings.html)):
+        if file is not None:
+            refuse_unusable_file(file, option)
     found = run_list(settings)
-    if settings.csv not in (None, "-"):
-        write_text(Path(settings.csv), found.csv())
+    if csv is not None:
+        write_text(csv, found.csv())
     if settings.html is not None:
         write_text(settings.html, found.html(settings.html.parent))
     return found

@@ -179,8 +179,12 @@ class Leases:
         return lease
 
     def is_suspect(self, path: Path) -> bool:
-        """True where the last `take` found a lease that looks stale and is being watched: a later one may succeed."""
-        return lease_file(path) in self._suspects
+        """True where the last `take` found a lease that looks stale and is being watched: a later one may succeed.
+
+        The lease is that of the file, or the right to replace it, which `_taken_over` names after it.
+        """
+        file = lease_file(path)
+        return any(each == file or each.name.startswith(f"{file.name}.") for each in self._suspects)
 
     @property
     def watch_s(self) -> float:
@@ -255,12 +259,8 @@ class Leases:
         try:
             if _look(file) != stale:
                 return False
-            new = temporary_for(file)
-            try:
-                _created(new, lease._id, self.timeout)
+            with _new_lease(file, lease._id, self.timeout) as new:
                 new.replace(file)
-            finally:
-                new.unlink(missing_ok=True)
             return True
         finally:
             right._remove()
@@ -364,7 +364,9 @@ def is_leased(path: Path) -> bool:
     return abs(now_ns - seen.changed_ns) < max(DEFAULT_TIMEOUT_S, seen.timeout or 0.0) * 1e9
 
 
-def _created(file: Path, lease_id: str, timeout: float) -> bool:
+@contextlib.contextmanager
+def _new_lease(file: Path, lease_id: str, timeout: float) -> Iterator[Path]:
+    """Writes a lease to a temporary file beside its place, which the block renames or links; removed after it."""
     content = {
         "id": lease_id,
         **this_process().as_json(),
@@ -372,13 +374,36 @@ def _created(file: Path, lease_id: str, timeout: float) -> bool:
         "stale_after_s": timeout,
         "heartbeat": "the modification time of this file",
     }
+    new = temporary_for(file)
+    try:
+        new.write_text(json.dumps(content))
+        yield new
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _created(file: Path, lease_id: str, timeout: float) -> bool:
+    """Makes a lease, if there is none; by a link, so that a killed process leaves no lease without content."""
+    with _new_lease(file, lease_id, timeout) as new:
+        try:
+            os.link(new, file)
+        except FileExistsError:
+            # True where the answer of a file server was lost and the link was asked for twice.
+            return new.stat().st_nlink > 1
+        except OSError:
+            return _created_in_place(file, new.read_bytes())
+    return True
+
+
+def _created_in_place(file: Path, content: bytes) -> bool:
+    """Makes a lease on a file system without hard links."""
     try:
         descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
     try:
         with os.fdopen(descriptor, "wb") as opened:
-            opened.write(json.dumps(content).encode())
+            opened.write(content)
     except OSError:
         # A full disk: an empty lease would lock the file, and name no process.
         file.unlink(missing_ok=True)

@@ -180,7 +180,8 @@ class Ntuple:
 
     def __init__(self, file: str, directory: Any, location: str | None = None) -> None:
         self.file = file
-        self._is_remote = is_remote(location or file)
+        self._location = location or file
+        self._is_remote = is_remote(self._location)
         self._directory = directory
         names = self._reading("its list of objects", directory.keys, cycle=False)
         if TREE not in names:
@@ -264,7 +265,15 @@ class Ntuple:
         except MemoryError:
             raise
         except Exception as error:
-            raise InputFileError(self.file, f"{what} cannot be read ({in_words(error)})") from error
+            reason = self._truncated() or f"{what} cannot be read ({in_words(error)})"
+            raise InputFileError(self.file, reason) from error
+
+    def _truncated(self) -> str:
+        """Sentence on a local file that is shorter than its header says, as an unfinished copy is; else empty."""
+        if self._is_remote:
+            return ""
+        there, whole = Path(self._location).stat().st_size, self._directory.file.fEND
+        return f"is truncated: it has {there} bytes, its header says {whole}; copy it again" if there < whole else ""
 
 
 class _LastPages(dict[str, Any]):

@@ -300,6 +300,7 @@ class NumbaRecurrence(torch.autograd.Function):
     def forward(
         ctx: Any, gates: Tensor, recurrent: Tensor, sequences: Sequences, every_slot: bool, kept: bool
     ) -> Tensor:
+        """Hidden states as `hidden_states` gives them; `kept` stores what `backward` needs."""
         units, jets, slots = recurrent.shape[0], sequences.jets, sequences.slots
         tiles = -(-jets // TILE)
         room = gates.new_empty(tiles if kept else 0, slots, 5 * units, TILE)
@@ -316,6 +317,7 @@ class NumbaRecurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the gates [4 units, constituents + 1] and of the recurrent kernel [units, 4 units]."""
         gates, recurrent, room = ctx.saved_tensors
         units = recurrent.shape[0]
         # Columns that no jet reads, of a batch with room to spare, stay 0.

@@ -264,6 +264,7 @@ class TritonRecurrence(torch.autograd.Function):
     def forward(
         ctx: Any, gates: Tensor, recurrent: Tensor, sequences: Sequences, every_slot: bool, kept: bool
     ) -> Tensor:
+        """Hidden states as `hidden_states` gives them; `kept` stores what `backward` needs."""
         units, jets, slots = recurrent.shape[0], sequences.jets, sequences.slots
         gates, recurrent, places = gates.contiguous(), recurrent.contiguous(), sequences.places_tensor()
         states = gates.new_empty(slots if every_slot or kept else 1, units, jets)
@@ -288,6 +289,7 @@ class TritonRecurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the gates [4 units, constituents + 1] and of the recurrent kernel [units, 4 units]."""
         gates, recurrent, places, states, cells = ctx.saved_tensors
         units, (slots, _, jets) = recurrent.shape[0], states.shape
         # Columns that no jet reads, of a batch with room to spare, stay 0.
