@@ -184,8 +184,8 @@ PICTURES: Sequence[Callable[[Demo], Image.Image]] = (
 
 def drawn(figure: "Figure") -> Image.Image:
     """Picture of a figure, in the size of the pages."""
-    # The fonts of a figure are looked up when it is written.
-    with TemporaryDirectory() as folder, matplotlib.rc_context(mplhep.style.ATLAS):
+    # The fonts of a figure and its minus signs are looked up when it is written.
+    with TemporaryDirectory() as folder, matplotlib.rc_context({**mplhep.style.ATLAS, "axes.unicode_minus": True}):
         figure.savefig(Path(folder) / "figure.png", dpi=DOTS_PER_INCH)
         return Image.open(Path(folder) / "figure.png").convert("RGB")
 
