@@ -216,12 +216,11 @@ def test_an_error_of_the_system_names_the_file_and_what_is_wrong_in_words(
 ) -> None:
     folder = tmp_path / "runs"
     folder.mkdir()
-    csv = tmp_path / "a_folder"
-    csv.mkdir()
+    csv = tmp_path / ("x" * 300)
     assert run(monkeypatch, "runs", "--output_path", str(folder), "--csv", str(csv)) == EXIT_USER_ERROR
     said = capsys.readouterr().err
     assert said.startswith("error: /")
-    assert said.endswith(f"{csv}: is a directory\n")
+    assert said.endswith(f"{csv}: file name too long\n")
     assert "Errno" not in said
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import ConfigError, SameOutput
+from cal_ratio_trainer.files.atomic import UnusableOutput
 from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.jets.store import read_jets, read_metadata
 from cal_ratio_trainer.ntuple import ConversionRow, ConversionSummary, Status, convert_files
@@ -365,7 +366,7 @@ def test_an_error_that_nobody_thought_of_is_a_row_and_the_log_says_where_it_was(
 def test_an_error_of_the_output_ends_the_command(tmp_path: Path) -> None:
     file = write_ntuple(tmp_path / "a.root", TWO_JETS)
     (tmp_path / "jets").write_text("in the way")
-    with pytest.raises(OSError, match="jets"):
+    with pytest.raises(UnusableOutput, match=r"output_path: .*jets is no folder"):
         convert(tmp_path, file)
 
 

@@ -117,13 +117,14 @@ Rule = Literal["auc-near-lowest-ks", "validation-loss", "adversary", "discrimina
 RunsFolder = Annotated[Path, Field(description="Folder that holds all runs, by model name and run number.")]
 
 
-def _name_of_file(given: Any) -> Any:
+def name_of_file(given: Any) -> Any:
+    """Refuses the name of a folder where a file will be written; returns anything else unchanged."""
     if isinstance(given, str) and given.endswith("/"):
         raise ValueError(f"should be the name of a file, got the folder {given}")
     return given
 
 
-OutputFile = Annotated[Path, BeforeValidator(_name_of_file)]
+OutputFile = Annotated[Path, BeforeValidator(name_of_file)]
 """File to write; a path drops the slash at the end of a folder's name."""
 
 ReportFile = Annotated[
@@ -169,7 +170,7 @@ def named_regions(given: Any) -> Any:
         return given
     if not given:
         raise ValueError("names no file; null is for no control region")
-    if "" in given:
+    if not isinstance(given, dict) and "" in given:
         raise ValueError("should be NAME=FILE or a file, got ''")
     pairs: list[tuple[str, str]] = []
     if isinstance(given, dict):

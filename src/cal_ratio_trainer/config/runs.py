@@ -4,9 +4,9 @@ These are `cr_trainer runs`, `watch`, `analyze`, `convert training`, `import`, `
 """
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import (
     FigureSettings,
@@ -16,6 +16,7 @@ from cal_ratio_trainer.config.base import (
     RunsFolder,
     Settings,
     model_name,
+    name_of_file,
     name_run_epoch,
 )
 
@@ -46,10 +47,10 @@ class RunsSettings(Settings):
     folds: bool = Field(
         default=False, description="Also list the networks of fold sets and ensembles, one line each below their set."
     )
-    csv: str | None = Field(
+    csv: Annotated[str | None, BeforeValidator(name_of_file)] = Field(
         default=None, description="Write the complete table as CSV to this file, or with - to standard output."
     )
-    html: Path | None = Field(
+    html: Annotated[Path | None, BeforeValidator(name_of_file)] = Field(
         default=None, description="Write the complete table to this file as a page with links to the pages of the runs."
     )
 
