@@ -5,7 +5,7 @@ import os
 import sys
 from multiprocessing.context import ForkServerContext
 
-PRELOADED = ("tests.faults.commands", "tests.faults.loaders", "tests.training.torchrun")
+PRELOADED = ("tests.faults.preloaded", "tests.faults.commands", "tests.faults.loaders", "tests.training.torchrun")
 """Modules that are imported once, before the processes of these tests are forked."""
 
 

@@ -1,8 +1,6 @@
 """Runs `cr_trainer` commands in forked processes that have already imported everything, so that many can be killed."""
 
-import importlib
 import os
-import pkgutil
 import signal
 import sys
 import time
@@ -11,11 +9,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import matplotlib
-import numba
 import numpy as np
 from PIL import Image
 
-import cal_ratio_trainer
 from cal_ratio_trainer.cli.main import main
 from cal_ratio_trainer.plotting import pool
 from cal_ratio_trainer.plotting.drawing import Drawing
@@ -27,19 +23,6 @@ KILLS = 10
 SEED = 20261128
 _LONGEST_S = 300.0
 _OUTPUT = "output.txt"
-
-# Commands import modules when they run, which would take half of their time.
-_OWN = [each.name for each in pkgutil.walk_packages(cal_ratio_trainer.__path__, "cal_ratio_trainer.")]
-_LIBRARIES = (
-    *("jinja2", "markdown_it", "matplotlib.backends.backend_agg", "matplotlib.font_manager", "mplhep", "onnx"),
-    *("onnxruntime", "pandas", "scipy.stats", "sklearn.linear_model", "torch._dynamo"),
-    *("tensorboard.plugins.hparams.summary_v2", "tensorboard.summary.writer.event_file_writer"),
-)
-for _name in (*_LIBRARIES, *_OWN):
-    if ".gpu" not in _name and not _name.endswith("__main__"):
-        importlib.import_module(_name)
-# Numba loads the rest of itself with the first function that it compiles.
-numba.njit(lambda number: number)(1.0)
 
 
 def start_command(
