@@ -94,6 +94,8 @@ def fail_unpicklably(report: Report, request: Request, may_be_cut: bool) -> Conv
 def damaged(tmp_path: Path) -> dict[str, Path]:
     """Files that cannot be converted, by a word of the expected reason."""
     good = write_ntuple(tmp_path / "whole.root", random_events(1, 40))
+    empty = tmp_path / "empty.root"
+    empty.touch()
     truncated = tmp_path / "truncated.root"
     truncated.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
     text = tmp_path / "text.root"
@@ -105,6 +107,7 @@ def damaged(tmp_path: Path) -> dict[str, Path]:
         file["something_else"] = "no tree"
     return {
         "is truncated: it has": truncated,
+        "is empty": empty,
         "cannot be opened": text,
         "no tree trees_DV_; it holds something_else": no_tree,
         "lacks clus_l2hcal": write_ntuple(tmp_path / "lacking.root", TWO_JETS, without=["clus_l2hcal"]),

@@ -324,7 +324,9 @@ def opened(file: str, cache_path: Path | None = None) -> Iterator[Ntuple]:
     except MemoryError:
         raise
     except Exception as error:
-        raise InputFileError(file, f"cannot be opened as a ROOT file ({in_words(error)})") from error
+        is_empty = not is_remote(location) and Path(location).is_file() and Path(location).stat().st_size == 0
+        reason = "is empty" if is_empty else f"cannot be opened as a ROOT file ({in_words(error)})"
+        raise InputFileError(file, reason) from error
     with directory:
         yield Ntuple(file, directory, location)
 
