@@ -78,12 +78,13 @@ def front_chart(history: Sequence[Mapping[str, float]], recommended: int | None)
         series.append(band | {"x": [x["low"], x["high"]]} | ends)
     line = {"x": numbers(missed[epoch] for epoch in front), "y": numbers(sums[epoch] for epoch in front)}
     series.append({"kind": "line", "colour": "grey", "name": "Pareto front", "joins": True} | line)
-    epochs = {"x": numbers(missed), "y": numbers(sums), "names": names, "fades": True, "radius": 4}
-    series.append({"kind": "points", "colour": "one", "name": "epochs, pale to dark"} | epochs)
     if recommended is not None:
+        # Below the epochs, because a ring makes paler what it lies on.
         place = {"x": numbers([missed[recommended]]), "y": numbers([sums[recommended]]), "names": [names[recommended]]}
         name = {"name": f"recommended: epoch {recommended}", "hollow": True, "radius": 9}
         series.append({"kind": "points", "colour": "sig"} | place | name)
+    epochs = {"x": numbers(missed), "y": numbers(sums), "names": names, "fades": True, "radius": 4}
+    series.append({"kind": "points", "colour": "one", "name": "epochs, pale to dark"} | epochs)
     title = "AUC and agreement of data and MC, validation part"
     text = "Best at the lower left. No other epoch beats one on the front in both figures."
     panels = [{"title": "K-S sum of three outputs and pT ranges", "low": 0, "series": series}]
