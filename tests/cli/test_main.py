@@ -224,6 +224,17 @@ def test_an_error_of_the_system_names_the_file_and_what_is_wrong_in_words(
     assert "Errno" not in said
 
 
+def test_too_little_memory_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def too_large(settings: object) -> None:
+        np.empty(2**55)
+
+    monkeypatch.setattr("cal_ratio_trainer.reporting.runs.run_list", too_large)
+    assert run(monkeypatch, "runs") == EXIT_USER_ERROR
+    assert capsys.readouterr().err.startswith("error: there is not enough memory: Unable to allocate")
+
+
 def test_version_and_help_end_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--version") == 0
     assert capsys.readouterr().out.startswith("cr_trainer ")

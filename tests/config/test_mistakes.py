@@ -6,7 +6,7 @@ import pytest
 
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.config.scoring import ScoreSettings
@@ -22,6 +22,11 @@ SAMPLE = {"cross_section_pb": 0}
     [
         (TrainSettings, {"epochs": None}, "epochs: should be a whole number, got null"),
         (TrainSettings, {"epochs": 1.5}, "epochs: should be a whole number, got 1.5"),
+        (TrainSettings, {"epochs": 10**20}, f"epochs: should be at most 1000000, got {10**20}"),
+        (TrainSettings, {"threads": 10**20}, f"threads: should be at most 4096, got {10**20}"),
+        (TrainSettings, {"accumulate": 10**20}, f"accumulate: should be at most 10000, got {10**20}"),
+        (DemoSettings, {"jets": 10**20}, f"jets: should be at most 100000000, got {10**20}"),
+        (BuildSettings, BUILT | {"workers": 10**20}, f"workers: should be at most 4096, got {10**20}"),
         (TrainSettings, {"dropout": "2"}, "dropout: should be below 1, got '2'"),
         (TrainSettings, {"folds": "1"}, "folds: should be at least 2, got '1'"),
         (TrainSettings, {"learning_rate": "nan"}, "learning_rate: should be a finite number, got 'nan'"),

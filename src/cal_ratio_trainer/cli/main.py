@@ -200,9 +200,11 @@ def _status_of_command() -> int:
     except SystemExit as error:
         # click ends a command whose output is no longer read; `exit_process` drops the remaining text.
         status = error.code
-    except (UserError, OSError) as error:
+    except (UserError, OSError, MemoryError) as error:
         where = "".join(traceback.format_exception(error)) if logging.getLogger().isEnabledFor(logging.INFO) else ""
         said = system_error_in_words(error) if isinstance(error, OSError) else str(error)
+        if isinstance(error, MemoryError):
+            said = f"there is not enough memory{f': {error}' if str(error) else ''}"
         if error_of_output() is not None:
             said = f"standard output: {said}"
         status = report_failure(f"{where}error: {said}", getattr(error, "exit_status", EXIT_USER_ERROR))

@@ -111,6 +111,9 @@ class Settings(BaseModel):
         return text
 
 
+MAX_PROCESSES = 4096
+"""Upper limit on numbers of processes and threads that may be asked for, more than any machine has."""
+
 Rule = Literal["auc-near-lowest-ks", "validation-loss", "adversary", "discriminator", "ks-sum"]
 """Rules by which an epoch can be recommended; `runs.recommendation` applies them."""
 
@@ -310,7 +313,9 @@ class SchedulingSettings(Settings):
         description="Workers that do the work: none (this process), local (as many processes on this machine as "
         "workers says), or a Dask cluster, by the address (tcp://host:port) or the file of its scheduler.",
     )
-    workers: int = Field(default=1, ge=1, description="Number of processes with scheduler 'local'. [processes]")
+    workers: int = Field(
+        default=1, ge=1, le=MAX_PROCESSES, description="Number of processes with scheduler 'local'. [processes]"
+    )
 
     def without_scheduling(self) -> dict[str, Any]:
         """Returns the settings on which a result depends, for its metadata: all but scheduler and workers."""

@@ -7,11 +7,18 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import SchedulingSettings, Settings, SharedListSettings, refuse_empty_pt_range
+from cal_ratio_trainer.config.base import (
+    MAX_PROCESSES,
+    SchedulingSettings,
+    Settings,
+    SharedListSettings,
+    refuse_empty_pt_range,
+)
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.labels import DataType
 
+_MAX_JETS = 100_000_000
 _MASSES = {"mH": "llp_mH", "mS": "llp_mS"}
 _Mass = Annotated[float | None, Field(ge=0), AfterValidator(lambda mass: mass or None)]
 """The earlier program's files say 0 where there is none."""
@@ -167,11 +174,13 @@ class DemoSettings(SchedulingSettings):
     jets: int = Field(
         default=20000,
         ge=1,
+        le=_MAX_JETS,
         description="Number of jets of each class (signal, QCD, BIB) that convert will keep, exactly. [jets]",
     )
     control_jets: int | None = Field(
         default=None,
         ge=1,
+        le=_MAX_JETS,
         description="Number of jets of control-region simulation, and of data, that convert will keep; null: as many "
         "as jets. [jets]",
     )
@@ -185,4 +194,6 @@ class DemoSettings(SchedulingSettings):
     seed: int = Field(
         default=1, ge=0, description="Seed of all random numbers; the same seed gives the same content. [1]"
     )
-    workers: int = Field(default=2, ge=1, description="Number of processes with scheduler 'local'. [processes]")
+    workers: int = Field(
+        default=2, ge=1, le=MAX_PROCESSES, description="Number of processes with scheduler 'local'. [processes]"
+    )

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import (
+    MAX_PROCESSES,
     FigureSettings,
     ReportFile,
     Rule,
@@ -76,7 +77,9 @@ class ReadingSettings(FigureSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Device of the network; auto takes a GPU if there is one."
     )
-    threads: int | None = Field(default=None, ge=1, description="CPU threads; null takes all cores. [threads]")
+    threads: int | None = Field(
+        default=None, ge=1, le=MAX_PROCESSES, description="CPU threads; null takes all cores. [threads]"
+    )
 
     @model_validator(mode="after")
     def _range_of_pt(self) -> Self:

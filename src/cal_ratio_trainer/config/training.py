@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import (
+    MAX_PROCESSES,
     ControlRegions,
     FigureSettings,
     RunsFolder,
@@ -113,7 +114,10 @@ class TrainSettings(FigureSettings):
     )
 
     epochs: int = Field(
-        default=100, ge=1, description="Number of epochs to train, or to add to a finished run. [epochs]"
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="Number of epochs to train, or to add to a finished run. [epochs]",
     )
     early_stopping: int | None = Field(
         default=None,
@@ -125,6 +129,7 @@ class TrainSettings(FigureSettings):
     accumulate: int = Field(
         default=1,
         ge=1,
+        le=10_000,
         description="Number of pieces in which a mini-batch goes through the network, with gradients summed: less "
         "memory, and the same training except for dropout masks. [pieces]",
     )
@@ -342,6 +347,7 @@ class TrainSettings(FigureSettings):
     threads: int | None = Field(
         default=None,
         ge=1,
+        le=MAX_PROCESSES,
         description="CPU threads of a process; null: all cores, or its share if several processes use them. [threads]",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -378,6 +384,7 @@ class TrainSettings(FigureSettings):
     plot_processes: int | None = Field(
         default=None,
         ge=0,
+        le=MAX_PROCESSES,
         description="Largest number of processes that draw plots during the training; null: half of the cores; 0: the "
         "training draws them itself. [processes]",
     )
