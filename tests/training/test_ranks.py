@@ -178,9 +178,9 @@ def test_a_signal_to_one_process_stops_both_and_any_number_of_processes_goes_on(
     """Two processes are stopped, one finishes the run, two add an epoch: the loss curve is that of one process."""
     settings = settings_of(files, tmp_path / "parts", epochs=4, num_splits=12)
     process = start_training(tmp_path / "parts")
-    run_alone(settings_of(files, tmp_path / "whole", epochs=5, num_splits=12))
     _wait_for(tmp_path / "parts" / "default" / "00000" / "histograms" / "000.json", process)
     os.kill(_workers(process)[1], signal.SIGTERM)
+    run_alone(settings_of(files, tmp_path / "whole", epochs=5, num_splits=12))
     status, _, error = finished(process)
     assert status == 1
     assert error.count("go on with 'cr_trainer train") == 1
