@@ -167,6 +167,10 @@ def test_a_right_to_take_over_that_names_no_process_blocks_the_file_no_longer_th
     right = abandoned_lease(path, age_s=1000, holder=GONE).with_name(f"{lease_file(path).name}.0123")
     right.touch()
     os.utime(right, (time.time() - 1000,) * 2)
+    with Leases(timeout=1) as leases:
+        assert leases.take(path) is None
+        assert leases.is_suspect(path)
+        assert not leases.is_suspect(tmp_path / "another folder" / path.name)
     with leased(path, timeout=1) as lease:
         assert lease is not None
         assert names_in(tmp_path) == [".a.parquet.lease"]

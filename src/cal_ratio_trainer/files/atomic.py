@@ -99,6 +99,44 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def create(path: Path, content: bytes) -> bool:
+    """Makes a file if there is none, of which one of several concurrent processes succeeds; false if there is one.
+
+    It appears with its content, by a hard link. On file systems without hard links a process that is killed can leave
+    it empty.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; there is no new file then.
+    """
+    temporary = temporary_for(path)
+    try:
+        temporary.write_bytes(content)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            # Two names where the answer of a file server was lost, and the link was asked for twice.
+            return temporary.stat().st_nlink > 1
+        except OSError:
+            return _created_in_place(path, content)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _created_in_place(path: Path, content: bytes) -> bool:
+    try:
+        opened = path.open("xb")
+    except FileExistsError:
+        return False
+    try:
+        with opened:
+            opened.write(content)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
 def temporary_for(path: Path) -> Path:
     """Returns a new name beside `path` with the number and tag of this process, so that `sweep_once` finds it."""
     process = this_process()

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cal_ratio_trainer.files.atomic import sweep_once, temporary_for
+from cal_ratio_trainer.files.atomic import create, replacing, sweep_once, temporary_for
 from cal_ratio_trainer.files.this_process import ProcessName, is_gone, this_process
 
 _log = logging.getLogger(__name__)
@@ -179,12 +179,9 @@ class Leases:
         return lease
 
     def is_suspect(self, path: Path) -> bool:
-        """True where the last `take` found a lease that looks stale and is being watched: a later one may succeed.
-
-        The lease is that of the file, or the right to replace it, which `_taken_over` names after it.
-        """
-        file = lease_file(path)
-        return any(each == file or each.name.startswith(f"{file.name}.") for each in self._suspects)
+        """True where the last `take` found a stale lease, or right to replace it, and watches it: try again later."""
+        # The right is named after the lease, see `_taken_over`.
+        return any(f"{each}.".startswith(f"{lease_file(path)}.") for each in self._suspects)
 
     @property
     def watch_s(self) -> float:
@@ -259,8 +256,8 @@ class Leases:
         try:
             if _look(file) != stale:
                 return False
-            with _new_lease(file, lease._id, self.timeout) as new:
-                new.replace(file)
+            with replacing(file, durable=False) as new:
+                new.write_bytes(_content(lease._id, self.timeout))
             return True
         finally:
             right._remove()
@@ -364,9 +361,7 @@ def is_leased(path: Path) -> bool:
     return abs(now_ns - seen.changed_ns) < max(DEFAULT_TIMEOUT_S, seen.timeout or 0.0) * 1e9
 
 
-@contextlib.contextmanager
-def _new_lease(file: Path, lease_id: str, timeout: float) -> Iterator[Path]:
-    """Writes a lease to a temporary file beside its place, which the block renames or links; removed after it."""
+def _content(lease_id: str, timeout: float) -> bytes:
     content = {
         "id": lease_id,
         **this_process().as_json(),
@@ -374,41 +369,11 @@ def _new_lease(file: Path, lease_id: str, timeout: float) -> Iterator[Path]:
         "stale_after_s": timeout,
         "heartbeat": "the modification time of this file",
     }
-    new = temporary_for(file)
-    try:
-        new.write_text(json.dumps(content))
-        yield new
-    finally:
-        new.unlink(missing_ok=True)
+    return json.dumps(content).encode()
 
 
 def _created(file: Path, lease_id: str, timeout: float) -> bool:
-    """Makes a lease, if there is none; by a link, so that a killed process leaves no lease without content."""
-    with _new_lease(file, lease_id, timeout) as new:
-        try:
-            os.link(new, file)
-        except FileExistsError:
-            # True where the answer of a file server was lost and the link was asked for twice.
-            return new.stat().st_nlink > 1
-        except OSError:
-            return _created_in_place(file, new.read_bytes())
-    return True
-
-
-def _created_in_place(file: Path, content: bytes) -> bool:
-    """Makes a lease on a file system without hard links."""
-    try:
-        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-    except FileExistsError:
-        return False
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content)
-    except OSError:
-        # A full disk: an empty lease would lock the file, and name no process.
-        file.unlink(missing_ok=True)
-        raise
-    return True
+    return create(file, _content(lease_id, timeout))
 
 
 def _look(file: Path) -> _Seen | None:
