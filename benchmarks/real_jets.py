@@ -25,7 +25,7 @@ from cal_ratio_trainer.evaluation.c2st import c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import auc_error
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, WeightedSample
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
 from cal_ratio_trainer.jets.cleaning import clean_for_training, is_built
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
@@ -160,7 +160,8 @@ def main() -> None:
         print_trees(arguments.run, arguments.real)
         return
     file = arguments.run if arguments.run.suffix == ".keras" else arguments.run / "keras" / "final_model.keras"
-    shape, weights = read_keras(file)
+    stored = read_own_network(file)
+    shape, weights = stored.shape, stored.weights
     classifier = Classifier(shape)
     classifier.set_weights(weights)
     scores: dict[str, NDArray[np.float32]] = {}

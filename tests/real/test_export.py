@@ -203,11 +203,10 @@ def test_load_tests_made_of_real_jets_see_everything_that_can_be_wrong(
     probes, fillings = probes_of(jets, 64)
     inputs = padded_inputs(probes, DEFAULT_SHAPE)
     tests = chosen_load_tests(inputs, fillings, evaluate(graph_of(DEFAULT_SHAPE, weights), inputs.arrays))
-    assert max(test.scores.max() for test in tests) < 0.9
-    arrays = [np.stack(each) for each in zip(*(test.inputs for test in tests), strict=True)]
+    assert tests.scores.max() < 0.9
     content = ours(exported, Flavour.KERAS_2)
     moved = {}
     for what, damaged in all_damages(content):
         graph = read_fdeep(json.dumps(damaged(content)).encode()).graph
-        moved[what] = float(np.abs(evaluate(graph, arrays) - [test.scores for test in tests]).max())
+        moved[what] = float(np.abs(evaluate(graph, tests.inputs.arrays) - tests.scores).max())
     assert {what: by for what, by in moved.items() if by < 0.005} == {}, "the library allows 0.0001"

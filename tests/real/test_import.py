@@ -12,7 +12,7 @@ import torch
 from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.network_file import read_network
-from cal_ratio_trainer.formats.stored_layers import StoredNetwork
+from cal_ratio_trainer.formats.stored_network import StoredNetwork
 from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.network.batch import JetTensors
@@ -22,7 +22,7 @@ from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
 from cal_ratio_trainer.runs.networks import find_network
 from tests.real.legacy_weights import legacy_weights
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("forked_hdf5_reader")]
+pytestmark = pytest.mark.real
 
 SAMPLES = {
     "bib_pkl_as_is": "frames/bib.pkl",

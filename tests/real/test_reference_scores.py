@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cal_ratio_trainer.formats.keras_file import write_keras
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.loading import read_jets
@@ -78,7 +78,7 @@ def test_trained_weights_pass_through_our_file_unchanged(
     real: Path, trained: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     write_keras(tmp_path / "trained.keras", DEFAULT_SHAPE, trained)
-    _, weights = read_keras(tmp_path / "trained.keras")
+    weights = read_own_network(tmp_path / "trained.keras").weights
     jets, expected = sample(real, "conv_sig_311314__as_sig")
     np.testing.assert_allclose(numpy_scores(weights, jets), expected, rtol=0, atol=1e-5)
 

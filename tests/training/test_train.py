@@ -19,7 +19,7 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.files.leases import lease_file, leased
 from cal_ratio_trainer.files.this_process import ProcessName
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
@@ -52,7 +52,7 @@ def run_training(settings: TrainSettings, start: Start | None = None) -> TrainSu
 
 
 def weights_of(run: Path) -> dict[str, np.ndarray]:
-    return read_keras(run / "keras" / "final_model.keras")[1]
+    return read_own_network(run / "keras" / "final_model.keras").weights
 
 
 @pytest.mark.usefixtures("without_figures")

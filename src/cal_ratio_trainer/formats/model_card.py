@@ -12,7 +12,7 @@ from typing import Any
 
 from cal_ratio_trainer.formats.input_table import InputArray, input_arrays
 from cal_ratio_trainer.formats.onnx_graph import Preprocessing
-from cal_ratio_trainer.formats.self_check import TOLERANCE
+from cal_ratio_trainer.formats.probe_jets import TOLERANCE
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.network.shape import NetworkShape

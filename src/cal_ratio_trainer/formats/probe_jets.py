@@ -23,6 +23,12 @@ from cal_ratio_trainer.jets.schema import (
 )
 from cal_ratio_trainer.network.shape import NetworkShape
 
+TOLERANCE = 1e-5
+"""Largest difference of a score of a file from that of the network."""
+
+_SEED = 20190
+_LABELS = 3
+
 
 @dataclass(frozen=True)
 class PaddedJets:
@@ -46,9 +52,22 @@ class PaddedJets:
         pairs = zip(self.arrays, others.arrays, strict=True)
         return PaddedJets(tuple(np.concatenate(pair) for pair in pairs))
 
-    def of(self, jet: int) -> tuple[FloatArray, ...]:
-        """The inputs of one jet, without the axis of the jets."""
-        return tuple(array[jet] for array in self.arrays)
+
+@dataclass(frozen=True)
+class KnownScores:
+    """Jets with the scores of a network.
+
+    Attributes:
+        inputs: inputs of the jets, in the form that a file takes.
+        scores: [jets, 3].
+    """
+
+    inputs: PaddedJets
+    scores: NDArray[np.float32]
+
+    def followed_by(self, others: "KnownScores") -> "KnownScores":
+        """These jets, then others of the same network."""
+        return KnownScores(self.inputs.followed_by(others.inputs), np.concatenate([self.scores, others.scores]))
 
 
 def padded_inputs(jets: Jets, shape: NetworkShape, masses: NDArray[np.float32] | None = None) -> PaddedJets:
@@ -81,10 +100,6 @@ def jet_inputs(jets: Jets, masses: NDArray[np.float32] | None = None) -> FloatAr
     """The jets' own numbers, [jets, jet inputs + masses]."""
     own = [jets[name][:, None] for name in jets.schema.jet_inputs]
     return np.concatenate([*own, *([] if masses is None else [masses])], axis=1).astype(np.float32)
-
-
-_SEED = 20190
-_LABELS = 3
 
 
 class Filling(Enum):

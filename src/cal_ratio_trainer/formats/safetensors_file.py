@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 from cal_ratio_trainer.config.training import MAX_LAYERS, MAX_UNITS
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.formats.layers import checked_weights
-from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
+from cal_ratio_trainer.formats.stored_network import BadNetworkFile, StoredNetwork
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, MASS_INPUTS
 from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
