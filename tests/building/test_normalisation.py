@@ -12,8 +12,9 @@ from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Normalisation
-from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
+from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.simulation.ntuple_file import FileTask
 from cal_ratio_trainer.simulation.ntuple_file import write_ntuple as write_demo_file

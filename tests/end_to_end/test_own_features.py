@@ -20,8 +20,9 @@ from cal_ratio_trainer.evaluation.variables import find_variable, values_of
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.formats.registry import ALL, formats_named
 from cal_ratio_trainer.jets.legacy.writer import FixedLayout
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.schema import ADDED_COLUMNS, CALRATIO_2019, MUON_SEGMENTS, extended_schema
-from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
+from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.plotting.variables import axis_title
 from cal_ratio_trainer.runs.network_export import export_training

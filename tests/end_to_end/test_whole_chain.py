@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cal_ratio_trainer.formats.network_file import read_own_network
-from cal_ratio_trainer.jets.store import read_jets, read_metadata
+from cal_ratio_trainer.jets.loading import read_jets
+from cal_ratio_trainer.jets.store import read_metadata
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.cleaning import clean_for_training
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.schema import JET_INPUTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
@@ -41,7 +41,7 @@ def trained(real: Path) -> dict[str, np.ndarray]:
 
 def sample(real: Path, name: str) -> tuple[Jets, np.ndarray]:
     """The jets of a sample and their reference scores [jets, 3], checked to be of the same jets."""
-    jets, _ = clean_for_training(load_jets(real / SAMPLES[name]).jets)
+    jets, _ = clean_for_training(read_jets(real / SAMPLES[name]))
     reference = pq.read_table(real / "reference" / "scores" / f"{name}.parquet")
     np.testing.assert_array_equal(jets["jet_pt"], reference["jet_pt"].to_numpy().astype(np.float32))
     return jets, np.stack([reference[column].to_numpy() for column in OUTPUTS], axis=1)

@@ -20,8 +20,9 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.files.leases import lease_file, leased
 from cal_ratio_trainer.files.this_process import ProcessName
 from cal_ratio_trainer.formats.network_file import read_own_network
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.store import read_jets, write_jets
+from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.runs.directory import RunError, new_run
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train

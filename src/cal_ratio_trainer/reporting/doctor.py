@@ -333,8 +333,9 @@ def _loss_and_gradients(engine: str, device: "torch.device") -> tuple[float, dic
 def _parquet_file() -> str:
     import numpy as np
 
+    from cal_ratio_trainer.jets.loading import read_jets
     from cal_ratio_trainer.jets.metadata import JetMetadata, converted_units
-    from cal_ratio_trainer.jets.store import read_jets, write_jets
+    from cal_ratio_trainer.jets.store import write_jets
 
     jets = _some_jets()
     with tempfile.TemporaryDirectory() as folder:

@@ -163,7 +163,8 @@ def _built(converted: Jets, facts: NetworkFacts, test: TestJets | None) -> Jets:
     """Converted jets after `build` and the loading for training."""
     scaled = scale(converted, facts.preprocessing.scaling).jets
     if facts.preprocessing.missing_t0 is not None:
-        scaled, _ = with_missing_t0(scaled, facts.preprocessing.missing_t0)
+        lists, _ = with_missing_t0(scaled.constituents, facts.preprocessing.missing_t0)
+        scaled = replace(scaled, constituents=lists)
     jets, _ = clean_for_training(scaled)
     if test is None:
         return jets
