@@ -77,7 +77,7 @@ class SettingsCommand:
         run: function that is called with the validated settings; returns the exit status, or None for 0.
         help: text of --help.
         arguments: positional words, in order.
-        extra_names: further spellings of options by field, besides those of `_EXTRA_NAMES`.
+        extra_names: further spellings of options by field, besides `_EXTRA_NAMES`.
         resolve: last changes to the layers of settings before they are validated, e.g. what a flag alone means. `run`
             is then given the layers too, as `layers`.
         common: settings whose options --help shows, if --help-all shows more; () for all.

@@ -19,7 +19,7 @@ from cal_ratio_trainer.config.runs import (
 )
 
 _WIDTH_OF_LAYERS, _WIDTH_OF_RUNS = 200, 10_000
-"""Letters per line of a table where the output is no terminal."""
+"""Letters per line of a table if the output is no terminal."""
 
 
 @command(
@@ -160,7 +160,7 @@ def describe_network(settings: ModelDumpSettings) -> None:
     options=(click.Option(["as_json", "--json"], is_flag=True, help="Print the result as JSON, for programs."),),
 )
 def doctor(settings: DoctorSettings, as_json: bool) -> int:
-    """Prints the examination of the installation; returns 1 where a check failed."""
+    """Prints the examination of the installation; returns 1 if a check failed."""
     found = crt.doctor(settings)
     click.echo(found.as_json() if as_json else found.as_text())
     return 0 if found.is_well else EXIT_FAILED_PARTS

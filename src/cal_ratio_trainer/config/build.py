@@ -176,12 +176,12 @@ class ResampleSettings(Settings):
 def read_samples(path: Path) -> dict[int, SimulatedSample]:
     """Reads the samples of a YAML file by mcChannelNumber.
 
-    The file holds a mapping of numbers to what `SimulatedSample` holds, or a list of rows with mcChannelNumber,
+    The file has a mapping of numbers to fields of `SimulatedSample`, or a list of rows with mcChannelNumber,
     either of them perhaps below the word `samples`. Rows without a cross section are left out, and so are further
     columns of a list.
 
     Raises:
-        InputFileError: the file cannot be read or holds something else; names what is wrong.
+        InputFileError: the file cannot be read or contains something else; names what is wrong.
     """
     content: Any = read_config(path)
     content = content.get("samples", content)

@@ -26,7 +26,7 @@ class PlotInput(InputEntry):
 
     @classmethod
     def of_word(cls, word: str) -> dict[str, Any]:
-        """Returns the parts of NAME=FILE. Folders and URLs may hold an equals sign too, and so may a file's name."""
+        """Returns the parts of NAME=FILE. Folders, URLs and names of files may contain an equals sign too."""
         name, equals, file = word.partition("=")
         if not equals or "/" in name or Path(word).is_file():
             return super().of_word(word)
