@@ -10,7 +10,6 @@ from cal_ratio_trainer.building import BuildSummary, build_training_file, resamp
 from cal_ratio_trainer.building.samples import SampleError
 from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.loading import read_jets
@@ -22,6 +21,7 @@ from cal_ratio_trainer.simulation.samples import all_samples, cross_section_pb
 from tests.building.jet_files import settings_for, write_converted
 from tests.factories.jets import converted_jets
 from tests.factories.ntuples import Event, event, write_ntuple
+from tests.factories.settings import load_settings
 
 FIRST, SECOND = 364701, 364702
 TABLE: dict[int, dict[str, float]] = {

@@ -28,6 +28,7 @@ from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
 from tests.factories.jets import synthetic_jets
+from tests.factories.settings import load_settings
 from tests.faults.commands import start_command
 
 HISTORY = "ks_qcd_hist ks_sig_hist ks_bib_hist adv_loss adv_acc val_adv_loss val_adv_acc original_lossf original_acc"
@@ -90,7 +91,6 @@ def test_the_test_sample_holds_the_test_jets_with_their_scores(files: tuple[Path
 
 @pytest.mark.usefixtures("without_figures")
 def test_the_stored_settings_repeat_the_run(files: tuple[Path, Path], tmp_path: Path) -> None:
-    from cal_ratio_trainer.config.loading import load_settings
 
     first = run_training(settings_of(files, tmp_path)).run
     second = run_training(load_settings(TrainSettings, first.settings_file)).run

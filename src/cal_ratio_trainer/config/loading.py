@@ -57,30 +57,24 @@ _EXPECTED = {
 _log = logging.getLogger(__name__)
 
 
-def load_settings(
-    model: type[SettingsType], config: str | Path | None = None, flags: Mapping[str, Any] | None = None
-) -> SettingsType:
-    """Returns the settings of a command.
-
-    Args:
-        model: type of the settings.
-        config: a YAML file, or the name of a packaged one (see `packaged_configs`); None for defaults only.
-        flags: flags of the command line, by field name, which win.
-
-    Raises:
-        ConfigError: with all mistakes: unknown names (and the nearest good one), wrong types, values out of range.
-        InputFileError: the file is not there or is no YAML mapping.
-    """
-    return settings_from(model, layers_of(model, config, flags))
-
-
 def layers_of(
     model: type[Settings],
     config: str | Path | None,
     flags: Mapping[str, Any] | None,
     source: str = "command line",
 ) -> Layers:
-    """Returns the sources of settings under their present names, weakest first, each with a name for messages."""
+    """Returns the sources of settings under their present names, weakest first, each with a name for messages.
+
+    Args:
+        model: type of the settings.
+        config: a YAML file, or the name of a packaged one (see `packaged_configs`); None for defaults only.
+        flags: settings that win, e.g. of the command line, by field name.
+        source: name of the flags for messages.
+
+    Raises:
+        ConfigError: one setting under two names.
+        InputFileError: the config is not there or is no YAML mapping.
+    """
     layers = [(DEFAULTS, model.defaults())]
     if config is not None:
         layers.append((str(config), read_config(config, model=model)))
@@ -98,7 +92,7 @@ def settings_from(model: type[SettingsType], layers: Layers) -> SettingsType:
     """Merges layers to one settings object; later ones win, and `model_fields_set` names what is no plain default.
 
     Raises:
-        ConfigError: as `load_settings`.
+        ConfigError: with all mistakes: unknown names (and the nearest good one), wrong types, values out of range.
     """
     merged: dict[str, Any] = {}
     for source, content in layers:

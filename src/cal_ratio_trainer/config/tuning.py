@@ -5,9 +5,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from cal_ratio_trainer.config.base import FigureSettings, SchedulingSettings, Settings, model_name
+from cal_ratio_trainer.config.base import FigureSettings, ModelName, SchedulingSettings, Settings
 from cal_ratio_trainer.config.loading import mistakes_of, read_yaml, shown
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, did_you_mean
@@ -33,7 +33,7 @@ _NOT_SEARCHED = {
 class TuneSettings(SchedulingSettings, TrainSettings):
     """Settings of `cr_trainer tune`; all those of a training stand for the settings that are not searched."""
 
-    study: str = Field(
+    study: ModelName = Field(
         default="tune",
         description="Name of the study: its trials are the runs of a model of this name, with the report beside them.",
     )
@@ -78,11 +78,6 @@ class TuneSettings(SchedulingSettings, TrainSettings):
         description="Keep the networks and test jets of all trials, or only of those on the front when the study ends.",
     )
     resume: bool = Field(default=False, description="Continue a study; trials that were killed are tried again.")
-
-    @field_validator("study")
-    @classmethod
-    def _study_is_a_name(cls, given: str) -> str:
-        return model_name(given)
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> Self:
