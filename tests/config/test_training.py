@@ -1,10 +1,12 @@
 """Training settings that come from several sources and depend on each other."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from cal_ratio_trainer.config.loading import read_profile, settings_from
+from cal_ratio_trainer.config.loading import layers_of, read_profile, settings_from
 from cal_ratio_trainer.config.profiles import profile_notice, resolve_layers
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
@@ -175,6 +177,23 @@ def test_a_configuration_of_the_earlier_program_runs_unchanged() -> None:
     assert settings.sample_fraction == 0.25
     assert (settings.learning_rate, settings.lstm_layers, settings.dropout) == (0.01, 2, 0.1)
     assert settings.masses == "low"
+
+
+def test_the_order_of_the_keys_of_a_file_does_not_matter(tmp_path: Path) -> None:
+    given = {
+        **{"profile": "best", "agreement": "distance", "agreement_strength": 3.0, "encoder": "transformer"},
+        **{"encoder_options": ["width=16", "heads=2"], "lr_values": 0.002, "batch_size": 500, "folds": 3, "seed": 7},
+        **{"include_low_mass": False, "cr_training_file": {"a": "a.parquet", "b": "b.parquet"}, "epochs": 12},
+        "cr_shares": {"a": 0.25, "b": 0.75},
+    }
+    found = []
+    for number, keys in enumerate((list(given), sorted(given), sorted(given, reverse=True))):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(yaml.safe_dump({key: given[key] for key in keys}, sort_keys=False))
+        layers, notices = resolve_layers(layers_of(TrainSettings, file, {"dropout": 0.1}))
+        found.append((settings_from(TrainSettings, layers), notices))
+    assert found[0] == found[1] == found[2]
+    assert (found[0][0].learning_rate, found[0][0].agreement_strength, found[0][0].epochs) == (0.002, 3.0, 12)
 
 
 def test_an_old_and_a_new_name_together_are_refused() -> None:

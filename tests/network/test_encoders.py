@@ -70,6 +70,27 @@ def test_scores_are_those_of_the_formula_for_jets_of_no_one_some_and_all_constit
     np.testing.assert_allclose(found, scores(shape, weights, constituents, own), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "matters"), [("lstm", True), *((name, False) for name in ENCODERS)])
+def test_the_order_of_constituents_matters_to_the_lstm_alone(name: str, matters: bool) -> None:
+    turned = {
+        kind: Ragged(
+            np.concatenate([part[::-1] for part in np.split(each.values, each.offsets[1:-1])]),
+            each.offsets,
+            each.padding,
+        )
+        for kind, each in JETS.constituents.items()
+    }
+    shape = replace(DEFAULT_SHAPE, encoder=name)
+    classifier = Classifier(shape)
+    classifier.set_weights(random_weights(shape, seed=3))
+    one, other = (
+        scores_of(classifier, JetTensors.from_jets([jets], CPU)) for jets in (JETS, replace(JETS, constituents=turned))
+    )
+    assert (np.abs(one - other).max() > 0.01) == matters
+    if not matters:
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-5)
+
+
 @each_encoder
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     batch = JetTensors.from_jets([JETS], CPU).batch(np.arange(6)).branches["clusters"]
