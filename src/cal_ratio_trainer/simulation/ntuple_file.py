@@ -194,23 +194,6 @@ def _event_count(sample: DemoSample, draft: EventDraft) -> hist.Hist:
     return histogram
 
 
-_SINGLE_PRECISION = frozenset({"clus_time", "track_chiSquared", "MSeg_t0", "MSeg_chiSquared"})
-_INTEGERS = {
-    "jet_isClean_LooseBadLLP": np.int8,
-    "nn_jet_index": np.int32,
-    "clus_jetIndex": np.int32,
-    "track_jetIndex": np.int32,
-    "MSeg_jetIndex": np.int32,
-    "HLT_jet_isBIB": np.int32,
-    "runNumber": np.uint32,
-    "mcChannelNumber": np.uint32,
-    "eventNumber": np.uint64,
-    "mcEventWeight": np.float32,
-    "pileupWeight": np.float32,
-    "actualInteractionsPerCrossing": np.float32,
-}
-
-
 def _typed(name: str, column: NDArray[Any]) -> NDArray[Any]:
     kind: type = _INTEGERS.get(name, np.float32 if name in _SINGLE_PRECISION else np.float64)
     if name.startswith("pass_"):
