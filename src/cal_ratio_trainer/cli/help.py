@@ -42,7 +42,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("data_place", "engine", "matmul_precision", "cuda_graph", "piece_events", "lease_timeout", "chunk_events"),
     ),
 }
-"""Options by subject, under the names of their settings; those of a command alone stand before them."""
+"""Options by subject, under the names of their settings; options of one command only come first."""
 
 _OF_TRAININGS = ("Network", "Training", "Agreement of data and simulation")
 """Groups of the commands that train; in all other commands their options are the command's own."""
@@ -187,7 +187,7 @@ def completer(field: str, choices: Iterable[str] = ()) -> Completer | None:
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, start: str) -> list[CompletionItem]:
-    """NAME/RUN of the runs under --output_path, then words for their epochs; files where no run begins like that."""
+    """NAME/RUN of the runs under --output_path, then words for their epochs; files if no run begins like that."""
     folder = Path(str(ctx.params.get("output_path") or "training_results"))
     names = [f"{run.parent.name}/{int(run.name)}" for run in sorted(folder.glob("*/*")) if run.name.isdecimal()]
     names += [f"{name}/{word}" for name in names for word in ("best", "last") if start.startswith(f"{name}/")]

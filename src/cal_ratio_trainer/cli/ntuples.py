@@ -131,10 +131,10 @@ def _print(summary: "ConversionSummary") -> None:
 
 
 def _files(summary: "ConversionSummary", is_narrow: bool) -> "Table":
-    """One row per file; of very many files, only those that are not converted.
+    """One row per file; of very many files, only the files that are not converted.
 
     Args:
-        summary: of the conversion.
+        summary: summary of the conversion.
         is_narrow: the folder of all files is in the title, so that rows fit a terminal.
     """
     from rich.table import Table

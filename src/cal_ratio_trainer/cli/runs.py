@@ -19,7 +19,7 @@ from cal_ratio_trainer.config.runs import (
 )
 
 _WIDTH_OF_LAYERS, _WIDTH_OF_RUNS = 200, 10_000
-"""Letters per line of a table where the output is no terminal."""
+"""Letters per line of a table if the output is no terminal."""
 
 
 @command(
@@ -53,7 +53,7 @@ def list_runs(settings: RunsSettings) -> int:
     WatchSettings,
     help="Open the page of a run, with its state, figures of merit and the figures of every epoch, and print its path. "
     "While the run trains, the open page is refreshed.",
-    arguments=[Argument("run", many=False, required=True, metavar="NAME/RUN")],
+    arguments=[Argument("run", many=False, metavar="NAME/RUN")],
 )
 def watch(settings: WatchSettings) -> None:
     """Opens the page of a run, or serves it until ^C."""
@@ -95,7 +95,7 @@ def analyze(settings: AnalyzeSettings) -> int:
     ImportSettings,
     help="Import a training of the earlier program as a run: PATH is its run folder, or a file of one network (Keras "
     "2 or 3, zip or HDF5, or frugally-deep JSON). The run can be scored, compared, analyzed, converted and continued.",
-    arguments=(Argument("path", many=False, required=True, metavar="PATH"),),
+    arguments=(Argument("path", many=False, metavar="PATH"),),
 )
 def import_run(settings: ImportSettings) -> None:
     """Imports a training, then prints the content of the run and what is unknown."""
@@ -160,7 +160,7 @@ def describe_network(settings: ModelDumpSettings) -> None:
     options=(click.Option(["as_json", "--json"], is_flag=True, help="Print the result as JSON, for programs."),),
 )
 def doctor(settings: DoctorSettings, as_json: bool) -> int:
-    """Prints the examination of the installation; returns 1 where a check failed."""
+    """Prints the examination of the installation; returns 1 if a check failed."""
     found = crt.doctor(settings)
     click.echo(found.as_json() if as_json else found.as_text())
     return 0 if found.is_well else EXIT_FAILED_PARTS

@@ -71,7 +71,7 @@ class Settings(BaseModel):
 
     @classmethod
     def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Returns the settings under their present names, without those that are ignored.
+        """Returns the settings under their present names, without ignored ones.
 
         Raises:
             ValueError: a setting is given under its old and its new name with two values.
@@ -216,7 +216,7 @@ def named_regions(given: Any) -> Any:
     """Returns files of control regions as one file without a name or as a mapping by name; anything else unchanged.
 
     Args:
-        given: a file, a mapping, or a list of 'NAME=FILE' and plain files, whose names are those of the files.
+        given: a file, a mapping, or a list of 'NAME=FILE' and plain files, which are named after the file.
 
     Raises:
         ValueError: a name comes twice or cannot be one; several files and no name for one of them; no file.
@@ -281,7 +281,7 @@ def region_shares(given: Any) -> Any:
 
 
 def files_by_region(files: ControlRegions, name: str) -> dict[str, str]:
-    """Returns files of control regions by their names; `name` is that of a single file without one."""
+    """Returns files of control regions by their names; `name` is for a single file without a name."""
     if files is None:
         return {}
     return files if isinstance(files, dict) else {name: files}
@@ -294,8 +294,8 @@ def refuse_unfit_regions(
 
     Args:
         trained: files of the regions to train on, by name.
-        judged: likewise of those that are judged only.
-        shares: of the regions to train on; None for equal ones.
+        judged: files of the regions that are judged only, by name.
+        shares: shares of the regions to train on, by name; None for equal ones.
 
     Raises:
         ValueError: a name comes twice; shares for other regions; a share is not above 0.
@@ -322,8 +322,8 @@ class RunsFolderSettings(Settings):
 class FigureSettings(Settings):
     """Heading and file format of figures.
 
-    The heading is for data and simulation of an experiment; figures of the built-in demo say "demo simulation" whatever
-    stands here, and never a luminosity.
+    The heading is for data and simulation of an experiment; figures of the built-in demo always say "demo
+    simulation", and never a luminosity.
     """
 
     experiment: str = Field(default="ATLAS", min_length=1, description="Experiment in the heading of figures.")

@@ -21,12 +21,12 @@ from cal_ratio_trainer.jets.labels import DataType
 _MAX_JETS = 100_000_000
 _MASSES = {"mH": "llp_mH", "mS": "llp_mS"}
 _Mass = Annotated[float | None, Field(ge=0), AfterValidator(lambda mass: mass or None)]
-"""The earlier program's files say 0 where there is none."""
+"""Mass in GeV; in the earlier program's files 0 means none."""
 
 _NO_UTF8 = re.compile("[\ud800-\udfff]")
 
 Conditions = str | list[str] | dict[str, str] | None
-"""Conditions that must all hold: one, several, or several by the names that they have in the cutflow."""
+"""Conditions that must all hold: one, several, or several by their names in the cutflow."""
 
 _FIXED_BRANCHES = "the branches follow from the data type; keep_branches carries further ones through"
 

@@ -35,7 +35,7 @@ def output_files(output: Path, format_name: str) -> dict[str, Path]:
 
     Args:
         output: the file that the user named; its ending, if it is one of a network file, gives way to the format's own.
-        format_name: of a format, or `ALL`.
+        format_name: name of a format, or `ALL`.
 
     Raises:
         UnknownFormat: there is none of this name.
@@ -75,7 +75,7 @@ def export_networks(networks: Sequence[NetworkToWrite], facts: NetworkFacts, out
             what lay there before is untouched.
         MissingOnnx: an ONNX file is wanted, but the packages are not installed.
         BadOpset: the installed onnx does not know this version.
-        NonFiniteWeights: a weight holds NaN or infinities.
+        NonFiniteWeights: a weight contains NaN or infinities.
         CannotHold, CannotAverage: a format cannot hold a network with this encoder, or the average of several.
     """
     for network in networks:

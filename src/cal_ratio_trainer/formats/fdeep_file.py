@@ -137,13 +137,13 @@ def fdeep_bytes(
 
     Args:
         shape: the classifier's shape.
-        weights: every weight by name, shaped as `shape.weight_shapes()` says; stored as float32.
+        weights: every weight by name, in the shapes of `shape.weight_shapes()`; stored as float32.
         flavour: versions of the library that read it.
         tests: jets whose scores the library computes when it loads the file, which it refuses if they differ; or None.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape.
-        NonFiniteWeights: a weight holds NaN or infinities.
+        NonFiniteWeights: a weight contains NaN or infinities.
     """
     layers = classifier_layers(shape)
     stored = checked_weights(shape, weights)
@@ -164,7 +164,7 @@ def fdeep_bytes(
 
 
 def input_shapes(shape: NetworkShape) -> list[list[int]]:
-    """The shapes of the inputs for one jet: those of the branches, then the jet's own numbers."""
+    """Shapes of the inputs for one jet: one per branch, then the shape of the jet's own numbers."""
     return [*([branch.slots, branch.inputs + shape.masses] for branch in shape.branches), [shape.jet_inputs]]
 
 
@@ -172,7 +172,7 @@ def layers_hash(layers: Sequence[tuple[str, Sequence[FloatArray]]]) -> str:
     """The hash of a network: SHA-256 over the layers in order, of each the bytes of its weights, then its name.
 
     Args:
-        layers: name and float32 weights, in Keras' layout, of all layers, those without weights too.
+        layers: name and float32 weights, in Keras' layout, of all layers, also of layers without weights.
     """
     digest = hashlib.sha256()
     for name, weights in layers:
@@ -228,7 +228,7 @@ def chosen_load_tests(inputs: PaddedJets, fillings: NDArray[np.integer], scores:
 
 
 def _nearest(distances: NDArray[np.float64], allowed: NDArray[np.bool_], taken: list[int]) -> int | None:
-    """The position of the smallest distance among those that are allowed and not taken."""
+    """Position of the smallest distance of a jet that is allowed and not taken yet."""
     free = np.flatnonzero(allowed)
     free = free[~np.isin(free, taken)]
     return int(free[np.argmin(distances[free])]) if len(free) else None

@@ -34,7 +34,7 @@ TEST_TOLERANCE = 1e-4
 """Largest difference of the scores of the test jets, as the library itself allows."""
 
 MAX_JSON_BYTES = 1 << 25
-"""Limit on the bytes of a file: 80 times those of the 2019 network. As objects a text can take 25 times its size."""
+"""Limit on the bytes of a file: 80 times the 2019 network. A text can take 25 times its size as objects."""
 
 _MAX_TESTS = 10_000
 
@@ -93,7 +93,7 @@ def network_from_fdeep(content: bytes) -> StoredNetwork:
     """The network in a file of frugally-deep.
 
     Raises:
-        BadNetworkFile: the file is of another kind, damaged, or holds another network; names the layer.
+        BadNetworkFile: the file is of another kind, damaged, or contains another network; names the layer.
     """
     file = read_fdeep(content)
     found = recognised(file.graph)

@@ -90,7 +90,7 @@ def evaluate(graph: Graph, inputs: Sequence[np.ndarray[Any, Any]]) -> DoubleArra
 
 
 def _in_order(graph: Graph) -> list[str]:
-    """The layers that the output needs, each after those that it reads."""
+    """The layers that the output needs, each after the layers that it reads."""
     done: dict[str, None] = {}
     waiting, begun = [graph.output], set()
     while waiting:

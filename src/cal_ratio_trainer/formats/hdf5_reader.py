@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_NUMBERS = 1 << 24
-"""Limit on the numbers of all weights of a file: 280 times those of the 2019 network."""
+"""Limit on the numbers of all weights of a file: 280 times the 2019 network."""
 
 LEGACY = "legacy"
 """Form of `model.save` and `model.save_weights` in Keras 2: layers by name."""
@@ -135,7 +135,7 @@ def main() -> None:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, RecursionError) as error:
         said = {"error": f"the HDF5 data is damaged: {' '.join(str(error).split())[:200]}"}
     if "error" in said:
-        # The error is printed on a terminal, and may hold names from the file.
+        # The error is printed on a terminal, and may contain names from the file.
         said = {"error": said["error"] if said["error"].isprintable() else ascii(said["error"])}
         arrays = []
     buffer = io.BytesIO()
@@ -210,7 +210,7 @@ def _check_order(weights: list[str], name: str) -> None:
 
 
 def _kind(arrays: list[NDArray[Any]], name: str) -> str:
-    """The class of a layer by its weights: the older form does not say it."""
+    """The class of a layer by its weights: the older form does not contain it."""
     axes = [array.ndim for array in arrays]
     known = {(): "", (3, 1): "Conv1D", (2, 1): "Dense", (2, 2, 1): "LSTM"}
     if tuple(axes) not in known:

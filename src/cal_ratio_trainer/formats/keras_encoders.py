@@ -1,4 +1,4 @@
-"""Deep Sets and transformer as layers of Keras 3, so that a `.keras` file can hold them.
+"""Deep Sets and transformer as layers of Keras 3, so that a `.keras` file can contain them.
 
 Only built-in layers are used, and for the products in an attention the operation `Matmul`, which Keras writes like a
 layer: nothing in a file runs code of its own, as a Lambda layer would. Dropout, which does nothing in a file, is left
@@ -10,7 +10,7 @@ from cal_ratio_trainer.network.encoders.base import LAYER_NORM_EPSILON, BranchSh
 from cal_ratio_trainer.network.shape import NetworkShape
 
 OPERATIONS = {"Matmul": "keras.src.ops.numpy"}
-"""Operations of Keras that stand in a file like layers, with the module that Keras writes."""
+"""Operations of Keras that a file lists like layers, with the module that Keras writes."""
 
 JOINING = frozenset({"Add", "Concatenate", "Dot", "Multiply"})
 """Layers that take what they read as one argument, a list."""

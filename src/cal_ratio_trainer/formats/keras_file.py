@@ -27,14 +27,14 @@ METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 """The parts of a file."""
 
 SCHEMA = "cal_ratio_trainer_schema"
-"""Entry of the metadata with the features that a network reads, if they are not those of 2019."""
+"""Entry of the metadata with the features that a network reads, if they are not the features of 2019."""
 
 SHAPE = "cal_ratio_trainer_shape"
 """Entry of the metadata with the shape of a network whose encoder is not the LSTM."""
 
 MODEL_NAME = "model"
 
-# Keras writes its version and the time here. The form of the config is that of 3.0, which all later versions read; a
+# Keras writes its version and the time here. The config has the form of 3.0, which all later versions read; a
 # fixed time keeps the bytes the same.
 _METADATA_CONTENT = {"keras_version": "3.0.0", "date_saved": "1980-01-01@00:00:00"}
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
@@ -52,15 +52,15 @@ def keras_model_bytes(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any,
     """The content of a `.keras` file: a functional model that gives scores [jets, 3] in the order QCD, signal, BIB.
 
     Its inputs are, for each branch, [jets, slots, inputs + masses], then the jets themselves, [jets, jet inputs
-    + masses]. Features other than those of 2019 are described in its metadata.
+    + masses]. Features other than the 2019 ones are described in its metadata.
 
     Args:
         shape: the classifier's shape.
-        weights: every weight by name, shaped as `shape.weight_shapes()` says; stored as float32.
+        weights: every weight by name, in the shapes of `shape.weight_shapes()`; stored as float32.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape.
-        NonFiniteWeights: a weight holds NaN or infinities.
+        NonFiniteWeights: a weight contains NaN or infinities.
     """
     layers = keras_layers(shape)
     config = functional_config(layers, input_names(shape), OUTPUT_LAYER)

@@ -20,7 +20,7 @@ BRANCH_PREFIXES = {CLUSTERS.name: "constit", TRACKS.name: "track", MUON_SEGMENTS
 """Beginnings of the earlier program's layer names, by kind of constituent."""
 
 ENCODER_LAYER = "Encoder"
-"""Kind of the one layer that stands for a branch whose encoder Keras does not know."""
+"""Kind of the one layer in place of a branch whose encoder Keras does not have."""
 
 JET_INPUT = "jet_input_cr"
 OUTPUT_LAYER = "main_output"
@@ -98,7 +98,7 @@ def classifier_layers(shape: NetworkShape, branch_layers: BranchLayers | None = 
 
     Args:
         shape: shape of the classifier.
-        branch_layers: adds the layers of each branch; None adds those of the LSTM, or one `ENCODER_LAYER` in place of
+        branch_layers: adds the layers of each branch; None adds the layers of the LSTM, or one `ENCODER_LAYER` for
             another encoder.
     """
     graph, ends = LayerGraph(shape.dropout), list[str]()
@@ -109,7 +109,7 @@ def classifier_layers(shape: NetworkShape, branch_layers: BranchLayers | None = 
         elif shape.encoder == DEFAULT_ENCODER:
             ends.append(_lstm_branch(graph, branch, source, shape.lstm_layers))
         else:
-            # Keras has no single layer for it; the encoder itself says what an ONNX file contains.
+            # Keras has no single layer for it; the encoder itself writes its part of an ONNX file.
             encoder, inputs = encoder_named(shape.encoder), branch.inputs + shape.masses
             names = encoder.weight_shapes(branch, inputs, shape.lstm_layers)
             weights = tuple(f"{branch.name}.{name}" for name in names)
@@ -132,7 +132,7 @@ def input_name(branch: BranchShape) -> str:
 
 
 def onnx_slots(shape: NetworkShape, branch: BranchShape) -> int | str:
-    """Slots of a branch's input in an ONNX file; the name of a free dimension where it takes any number of them."""
+    """Slots of a branch's input in an ONNX file; the name of a free dimension if it takes any number of them."""
     return branch.name if encoder_named(shape.encoder).any_length else branch.slots
 
 
@@ -235,7 +235,7 @@ def checked_weights(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, A
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape.
-        NonFiniteWeights: a weight holds NaN or infinities.
+        NonFiniteWeights: a weight contains NaN or infinities.
     """
     expected = shape.weight_shapes()
     if weights.keys() != expected.keys():

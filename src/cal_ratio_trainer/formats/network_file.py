@@ -10,15 +10,15 @@ from cal_ratio_trainer.formats.safetensors_file import SUFFIX, network_from_safe
 from cal_ratio_trainer.formats.stored_network import BadNetworkFile, StoredNetwork
 
 MAX_BYTES = 1 << 28
-"""Largest size of a file in bytes: 700 times those of the 2019 network."""
+"""Largest size of a file in bytes: 700 times the 2019 network."""
 
 
 def read_network(path: Path, architecture: Graph | None = None) -> StoredNetwork:
     """The network in a file of any format that is read.
 
     Args:
-        path: the file; its name does not matter.
-        architecture: of another file of the same training, for HDF5 files that hold weights alone.
+        path: path of the file; its name does not matter.
+        architecture: architecture in another file of the same training, for HDF5 files with weights alone.
 
     Raises:
         InputFileError: no such file, of another kind, damaged, or another network; names the layer.
@@ -51,7 +51,7 @@ def read_own_network(file: Path) -> StoredNetwork:
 
 
 def read_architecture(path: Path) -> Graph | None:
-    """The architecture in a Keras file; None where it holds weights alone. Raises InputFileError as `read_network`."""
+    """The architecture in a Keras file; None for weights alone. Raises InputFileError as `read_network`."""
     try:
         return architecture_in(read_content(path))
     except BadNetworkFile as error:
@@ -59,7 +59,7 @@ def read_architecture(path: Path) -> Graph | None:
 
 
 def read_content(path: Path, largest: int = MAX_BYTES) -> bytes:
-    """The bytes of a file. Raises InputFileError where there is no such file or it has more than `largest`."""
+    """The bytes of a file. Raises InputFileError if there is no such file or it has more than `largest`."""
     try:
         with path.open("rb") as file:
             content = file.read(largest + 1)

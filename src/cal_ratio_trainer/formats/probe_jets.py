@@ -24,7 +24,7 @@ from cal_ratio_trainer.jets.schema import (
 from cal_ratio_trainer.network.shape import NetworkShape
 
 TOLERANCE = 1e-5
-"""Largest difference of a score of a file from that of the network."""
+"""Largest difference between a score of a file and the score of the network."""
 
 _SEED = 20190
 _LABELS = 3
@@ -116,11 +116,11 @@ def probes_of(jets: Jets, count: int) -> tuple[Jets, NDArray[np.intp]]:
 
     Args:
         jets: some real or simulated jets, scaled or not; at least one.
-        count: of how many of them at most, spread evenly over their order.
+        count: maximum number of them, spread evenly over their order.
 
     Returns:
-        The jets, and for each the position of its filling in `Filling`. Those with SOME are taken as they are;
-        those with ALL go on with the constituents of the jets behind them.
+        The jets, and for each the position of its filling in `Filling`. Jets with SOME are taken as they are; jets with
+        ALL are filled up with the constituents of the next jets.
     """
     chosen = jets.take(np.unique(np.linspace(0, len(jets) - 1, min(count, len(jets))).astype(np.int64)))
     parts = [_filled(chosen, filling) for filling in Filling]

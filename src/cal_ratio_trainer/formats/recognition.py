@@ -15,22 +15,11 @@ from cal_ratio_trainer.jets.schema import CALRATIO_2019, CONSTITUENTS, MASS_INPU
 from cal_ratio_trainer.network.encoders.base import BranchShape
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 
-_MAY_BE_UNSAID: dict[str, Any] = {
-    "strides": [1],
-    "padding": "valid",
-    "data_format": "channels_last",
-    "dilation_rate": [1],
-    "groups": 1,
-    "use_bias": True,
-    "return_sequences": False,
-    "return_state": False,
-    "go_backwards": False,
-    "stateful": False,
-    "dropout": 0.0,
-    "recurrent_dropout": 0.0,
-    "axis": -1,
+_MAY_BE_UNSAID = {
+    *("strides", "padding", "data_format", "dilation_rate", "groups", "use_bias"),
+    *("return_state", "go_backwards", "stateful", "dropout", "recurrent_dropout", "axis", "rate"),
 }
-"""Settings that decide what is computed, with what Keras and frugally-deep take where they are not said."""
+"""Settings that a file may leave out: our networks have the defaults of Keras and frugally-deep there."""
 
 _CHANGE_NO_SCORE = {"unroll", "unit_forget_bias"}
 
@@ -183,8 +172,8 @@ def _pairs(expected: Mapping[str, Layer], architecture: Graph) -> Iterator[tuple
 
 def _check_settings(wanted: Layer, found: Layer) -> None:
     for name, value in wanted.settings.items():
-        unsaid = wanted.settings["rate"] if name == "rate" else _MAY_BE_UNSAID.get(name)
-        said = _plain(found.settings.get(name, unsaid))
+        default = value if name in _MAY_BE_UNSAID else False if name == "return_sequences" else None
+        said = _plain(found.settings.get(name, default))
         if name not in _CHANGE_NO_SCORE and (said != value or isinstance(said, bool) != isinstance(value, bool)):
             raise BadArchitecture(f"layer {found.name!r}: {name} is {said!r:.80}, expected {value!r}")
     if (dtype := _plain(found.settings.get("dtype", "float32"))) != "float32":

@@ -123,7 +123,7 @@ def formats() -> Mapping[str, NetworkFormat]:
 
 
 def formats_named(name: str) -> tuple[NetworkFormat, ...]:
-    """The format of a name, or those that `ALL` stands for. Raises UnknownFormat."""
+    """The format of a name, or all formats that `ALL` means. Raises UnknownFormat."""
     if name == ALL:
         return tuple(each for each in _formats.values() if each.is_in_all)
     if name not in _formats:

@@ -1,6 +1,6 @@
 """The program's own network files: weights as safetensors, with shape, encoder, feature schema, run, epoch and digest.
 
-They hold a network of any encoder and schema. The same network always gives the same bytes.
+They can contain a network of any encoder and schema. The same network always gives the same bytes.
 """
 
 import hashlib
@@ -39,12 +39,12 @@ def safetensors_bytes(
 
     Args:
         shape: the classifier's shape.
-        weights: every weight by name, shaped as `shape.weight_shapes()` says; stored as float32.
+        weights: every weight by name, in the shapes of `shape.weight_shapes()`; stored as float32.
         run, epoch: see `StoredNetwork`.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape.
-        NonFiniteWeights: a weight holds NaN or infinities.
+        NonFiniteWeights: a weight contains NaN or infinities.
     """
     stored = checked_weights(shape, weights)
     said = {"format_version": FORMAT_VERSION, "run": run, "epoch": epoch}
@@ -102,7 +102,7 @@ def shape_of_description(said: Any) -> NetworkShape:
 
 
 def is_safetensors(content: bytes) -> bool:
-    """True where a content begins as a safetensors file does: the length of its header, and JSON."""
+    """True if a content begins as a safetensors file does: the length of its header, and JSON."""
     return content[8:9] == b"{" and int.from_bytes(content[:8], "little") < len(content)
 
 

@@ -85,13 +85,13 @@ def check_fdeep(content: bytes, network: NetworkToWrite) -> float:
 
     Args:
         content: the file, read back.
-        network: network that the file should hold.
+        network: expected network.
 
     Returns:
         The largest difference of a score.
 
     Raises:
-        ValueError: it differs; says where and by how much.
+        ValueError: it differs; names the place and the difference.
     """
     found = read_fdeep(content)
     if found.hash != found.computed_hash:
@@ -129,7 +129,7 @@ def check_onnx(content: bytes, network: NetworkToWrite) -> float:
 
 
 def _without_empty_slots(jets: PaddedJets, jet: int) -> PaddedJets:
-    """One jet with the slots up to its last constituent; the first jet, which has none, tells what is an empty slot."""
+    """One jet with the slots up to its last constituent. The first jet has none, so its slots are empty ones."""
     *branches, own = jets.arrays
     trimmed = []
     for padded in branches:
@@ -155,17 +155,17 @@ def check_file(
     """Reads a file back and checks it.
 
     Args:
-        file: current path.
-        check: of its format.
+        file: path of the file for now.
+        check: check of its format.
         written: expected content.
-        named: final name, for messages.
-        network: network that the file should hold.
+        named: final path, for messages.
+        network: expected network.
 
     Returns:
         The largest difference of a score.
 
     Raises:
-        ExportFailed: it holds something else, cannot be read, or gives other scores.
+        ExportFailed: it contains something else, cannot be read, or gives other scores.
     """
     content = file.read_bytes()
     if content != written:

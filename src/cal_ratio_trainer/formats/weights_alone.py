@@ -24,10 +24,10 @@ def network_from_weights(stored: Sequence[StoredLayer], by_class: bool = False) 
     """The network of weights in the order of Keras' layers.
 
     All depths that the branches can have are tried; the order of the layers follows from them, the widths from the
-    weights. Where several depths fit, those of the 2019 network are taken.
+    weights. If several depths fit, the depths of the 2019 network are taken.
 
     Args:
-        stored: all layers of a file; those of one class in Keras' order.
+        stored: all layers of a file; within each class in Keras' order.
         by_class: the layers of one class come after another, classes in alphabetical order, as the newer form has them;
             else they come in the network's order.
 
@@ -35,7 +35,7 @@ def network_from_weights(stored: Sequence[StoredLayer], by_class: bool = False) 
         The shape, with the default dropout, and the weights by name.
 
     Raises:
-        BadWeightsFile: no network fits, or several do; names the layer where the 2019 network comes nearest.
+        BadWeightsFile: no network fits, or several do; names the layer that does not fit the 2019 network.
     """
     fitting: list[tuple[NetworkShape, Weights]] = []
     refusal = ""
@@ -82,7 +82,7 @@ def _has_known_depths(shape: NetworkShape) -> bool:
 
 
 def _filled(skeleton: NetworkShape, stored: Sequence[StoredLayer], by_class: bool) -> tuple[NetworkShape, Weights]:
-    """A skeleton with the widths that the weights say, and the weights, if they fit."""
+    """A skeleton with the widths that the weights have, and the weights, if they fit."""
     layers = [layer for layer in classifier_layers(skeleton) if layer.weights]
     queues = {kind: iter([each for each in stored if each.kind == kind]) for kind in ("Conv1D", "LSTM", "Dense")}
     pairs = [(layer, next(queues[layer.kind])) for layer in layers]
@@ -90,7 +90,7 @@ def _filled(skeleton: NetworkShape, stored: Sequence[StoredLayer], by_class: boo
     _check_layers(sorted(all_layers, key=lambda layer: layer.kind.lower()) if by_class else all_layers, stored)
     for layer, each in pairs:
         check_number_of_weights(layer, each)
-    # The bias of a dense layer has its width, that of an LSTM four times its units.
+    # The bias of a dense layer has its width, the bias of an LSTM four times its units.
     widths = {layer.weights[0]: each.arrays[-1].size // (4 if layer.kind == "LSTM" else 1) for layer, each in pairs}
     top = skeleton.lstm_layers - 1
     branches = tuple(
@@ -125,7 +125,7 @@ def _masses(shape: NetworkShape, pairs: Sequence[tuple[Layer, StoredLayer]]) -> 
 
 
 def _check_layers(layers: Sequence[Layer], stored: Sequence[StoredLayer]) -> None:
-    """All layers, those without weights too, must be those of the network, as far as the file tells of them."""
+    """Refuses layers that are not the layers of the network, if the file names them or gives their class."""
     if all(each.name for each in stored):
         ours = _without_start([layer.name for layer in layers])
         theirs = _without_start([each.name or "" for each in stored])
@@ -143,9 +143,9 @@ def _check_layers(layers: Sequence[Layer], stored: Sequence[StoredLayer]) -> Non
 
 
 def _without_start(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Names with the numbers that Keras gives replaced by their rank among those of the same stem.
+    """Names with the numbers that Keras gives replaced by their rank among the names of the same stem.
 
-    Where Keras began to count depends on what else a program had built.
+    The first number depends on what else a program had built.
     """
     parsed = [_NUMBERED.fullmatch(name) for name in names]
     numbers: dict[str, list[int]] = {}
