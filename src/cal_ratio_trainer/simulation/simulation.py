@@ -133,7 +133,7 @@ def _run(tasks: list[FileTask], settings: DemoSettings) -> tuple[DemoFile, ...]:
     written: dict[int, DemoFile] = {}
     with (
         progress("demo", total, "jets") as line,
-        opened_executor(settings, len(tasks), lambda *told: None, line.message) as executor,
+        opened_executor(settings, len(tasks), line.message) as executor,
     ):
         order = list(range(len(tasks)))
         if not executor.is_alone:
