@@ -196,7 +196,7 @@ def scatter_portion(
                 # Unusual values are counted and written as they are: training and score read them as 0.
                 cleaning.scalars(own.jets)
                 for kind in recipe.schema.constituents:
-                    cleaning.ragged(kind, own.jets.constituents[kind.name])
+                    cleaning.constituents(kind, own.jets.constituents[kind.name])
                 done += len(jets)
                 report(done, jets_in_all)
 
@@ -212,7 +212,7 @@ def _batches(part: TakenRows, kept: Sequence[str]) -> Iterator[tuple[Jets, slice
     """The taken jets with the scalar columns of a training file, batch by batch, and their slice of the taken ones."""
     types = {name: KEPT_SCALARS.get(name, pa.float32()) for name in kept}
     start = part.rows.start
-    for batch in open_jets(part.path).batches_within(part.rows):
+    for batch in open_jets(part.path).batches(within=part.rows):
         first, last = np.searchsorted(part.taken, [start, start + len(batch)]).tolist()
         if last > first:
             chosen = slice(first, last)
