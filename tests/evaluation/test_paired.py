@@ -7,8 +7,10 @@ import pytest
 from scipy import stats
 
 from cal_ratio_trainer.evaluation.bootstrap import Resampling
+from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.paired import (
+    PairedFigure,
     PairedFigures,
     agreement,
     agreements_by_class,
@@ -81,6 +83,13 @@ def test_a_better_network_is_seen_to_be_better() -> None:
     assert found["AUC, QCD only"].significance > 3
     assert found["QCD only that passes at 90 % signal"].significance < -2
     assert not found["QCD only that passes at 90 % signal"].more_is_better
+
+
+def test_the_significance_of_a_difference_is_over_its_error_towards_zero() -> None:
+    value = Interval(0.5, 0.4, 0.6)
+    for difference, expected in ((Interval(0.3, 0.2, 0.5), 3.0), (Interval(-0.3, -0.4, -0.1), -1.5)):
+        assert PairedFigure("AUC", value, value, difference).significance == pytest.approx(expected)
+    assert math.isnan(PairedFigure("AUC", value, value, Interval(0.3, math.nan, math.nan)).significance)
 
 
 def test_permuting_jets_and_scaling_weights_changes_no_value() -> None:

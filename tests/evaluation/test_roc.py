@@ -218,6 +218,14 @@ def test_the_error_of_an_area_by_hand() -> None:
     assert math.isnan(auc_error(signal, nothing, np.arange(2), np.arange(0)))
 
 
+def test_equal_scores_count_half_in_the_error_of_an_area() -> None:
+    # Signal 2, 1 against background 1, 0: the signal jets win 1 and 3/4, the background jets lose 3/4 and 1.
+    signal, background = (WeightedSample.unweighted(np.array(values)) for values in ([2.0, 1.0], [1.0, 0.0]))
+    contributions = np.array([1 - 7 / 8, 3 / 4 - 7 / 8, 3 / 4 - 7 / 8, 1 - 7 / 8]) / 2
+    expected = math.sqrt(float(np.square(contributions).sum()))
+    assert auc_error(signal, background, np.arange(2), np.arange(2, 4)) == pytest.approx(expected)
+
+
 def test_the_error_of_an_area_is_that_of_samples_drawn_anew() -> None:
     jets, events = plausible_jets(1500), np.arange(1500) // 2
     (drawn,) = resampled_aucs(jets, events, Resampling(300, 1), (QCD_AND_TENTH_OF_BIB,))
