@@ -8,7 +8,7 @@ import torch
 
 from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.layers import Activation
+from cal_ratio_trainer.network.layers import Activation, LstmWeights
 from tests.network.activated import activated
 
 ENGINES = [Engine.TORCH, Engine.NUMBA]
@@ -100,3 +100,12 @@ def test_a_share_of_the_rows_has_its_rows_of_the_whole_mask(engine: Engine) -> N
     share = dataclasses.replace(whole, mask_rows=MaskRows(chosen, 1499))
     rows = torch.cat([chosen, torch.tensor([1499])])
     torch.testing.assert_close(activated(share, x[rows], kernel, bias), activated(whole, x, kernel, bias)[rows])
+
+
+def test_initial_weights_of_an_lstm_are_those_of_keras() -> None:
+    layer = LstmWeights(6, 5, torch.Generator().manual_seed(1))
+    # Gates in the order input, forget, candidate, output: the forget gate begins open.
+    assert layer.bias.tolist() == [0.0] * 5 + [1.0] * 5 + [0.0] * 10
+    limit = (6 / (6 + 20)) ** 0.5
+    assert 0.9 * limit < float(layer.kernel.abs().max()) <= limit
+    torch.testing.assert_close(layer.recurrent_kernel @ layer.recurrent_kernel.t(), torch.eye(5))
