@@ -54,13 +54,15 @@ class Mutant:
 
     def fault(self, root: Path) -> str | None:
         """Reason why it cannot be applied; None if it can."""
-        path = root / _SOURCE / self.file
-        if not path.is_file():
-            return f"{self.name}: there is no {self.file}"
         if missing := [test for test in self.tests if not (root / "tests" / test).exists()]:
             return f"{self.name}: there is no tests/{missing[0]}"
-        count = path.read_text().count(self.old)
-        return None if count == 1 else f"{self.name}: {self.file} has {count} times {self.old!r}, expected once"
+        path = root / _SOURCE / self.file
+        count = path.read_text().count(self.old) if path.is_file() else 0
+        if count == 1:
+            return None
+        others = [each for each in (root / _SOURCE).rglob("*.py") if each != path and self.old in each.read_text()]
+        moved = "".join(f"; it is in {each.relative_to(root / _SOURCE)}" for each in others)
+        return f"{self.name}: {self.file} has {count} times {self.old!r}, expected once{moved}"
 
 
 def read_mutants() -> list[Mutant]:

@@ -22,7 +22,7 @@ from tests.factories.runs import train_small
 pytestmark = pytest.mark.slow
 
 _CHANCE = 0.5
-_STEPS: dict[str, Any] = {"epochs": 6, "num_splits": 25, "learning_rate": 0.002, "train_fraction": 0.9}
+_STEPS: dict[str, Any] = {"epochs": 6, "num_splits": 25, "learning_rate": 0.004, "train_fraction": 0.9}
 _LARGEST_LOSS_OF_AUC = 0.06
 
 
