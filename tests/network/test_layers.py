@@ -98,7 +98,8 @@ def scrambled(word: np.ndarray) -> np.ndarray:
     """The finaliser of MurmurHash3, of uint32."""
     word = (word ^ (word >> 16)) * np.uint32(0x85EBCA6B)
     word = (word ^ (word >> 13)) * np.uint32(0xC2B2AE35)
-    return word ^ (word >> 16)
+    result: np.ndarray = word ^ (word >> 16)
+    return result
 
 
 @pytest.mark.parametrize("engine", ENGINES)
