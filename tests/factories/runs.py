@@ -10,7 +10,7 @@ import pytest
 
 from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.networks import with_digest
 from cal_ratio_trainer.training.continuation import Start
@@ -140,7 +140,7 @@ def set_of(summary: NetworkSetSummary) -> NetworkSet:
 
 def newest_weights(run: RunDirectory) -> dict[str, np.ndarray]:
     """The newest weights of a network."""
-    return read_keras(run.path / "keras" / "final_model.keras")[1]
+    return read_own_network(run.path / "keras" / "final_model.keras").weights
 
 
 def are_equal(first: RunDirectory, second: RunDirectory) -> bool:

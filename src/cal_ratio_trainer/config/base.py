@@ -1,8 +1,6 @@
-"""Base of all settings, and settings that several commands share: names, the heading of figures, the executor."""
+"""Base of all settings, and what several commands share: names, files, the heading of figures, the executor."""
 
-import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -17,6 +15,15 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+MAX_PROCESSES = 4096
+"""Upper limit on numbers of processes and threads that may be asked for, more than any machine has."""
+
+Rule = Literal["auc-near-lowest-ks", "validation-loss", "adversary", "discriminator", "ks-sum"]
+"""Rules by which an epoch can be recommended; `runs.recommendation` applies them."""
+
+_THIS_PROCESS = "none"
+_LOCAL = "local"
 
 
 class Settings(BaseModel):
@@ -71,7 +78,7 @@ class Settings(BaseModel):
 
     @classmethod
     def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Returns the settings under their present names, without those that are ignored.
+        """Returns the settings under their present names, without ignored ones.
 
         Raises:
             ValueError: a setting is given under its old and its new name with two values.
@@ -111,12 +118,6 @@ class Settings(BaseModel):
         return text
 
 
-MAX_PROCESSES = 4096
-"""Upper limit on numbers of processes and threads that may be asked for, more than any machine has."""
-
-Rule = Literal["auc-near-lowest-ks", "validation-loss", "adversary", "discriminator", "ks-sum"]
-"""Rules by which an epoch can be recommended; `runs.recommendation` applies them."""
-
 RunsFolder = Annotated[Path, Field(description="Folder that holds all runs, by model name and run number.")]
 
 
@@ -135,131 +136,27 @@ ReportFile = Annotated[
 ]
 """Markdown file of a report; the name of the HTML page means that beside it."""
 
-_PARTS = ("name", "run", "epoch")
+CacheFolder = Annotated[
+    Path | None, Field(description="Folder for copies of remote files; null: the user's cache folder.")
+]
 
 
-def name_run_epoch(given: Any) -> Any:
-    """Returns the earlier program's mapping of name, run and epoch as NAME/RUN/EPOCH, anything else unchanged.
+def _slashed(*parts: str) -> BeforeValidator:
+    """Validator that turns the earlier program's mapping of such parts into a text with slashes, e.g. NAME/RUN."""
 
-    Raises:
-        ValueError: a mapping lacks one of the three.
-    """
-    if not isinstance(given, dict):
-        return given
-    if missing := [part for part in _PARTS if part not in given]:
-        raise ValueError(f"lacks {', '.join(missing)}; expected name, run and epoch")
-    return "/".join(str(given[part]) for part in _PARTS)
+    def joined(given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if given.keys() != set(parts):
+            form, names, found = "/".join(parts).upper(), ", ".join(parts), ", ".join(map(str, given))
+            raise ValueError(f"should be {form} or a mapping of {names}, got one of {found}")
+        return "/".join(str(given[part]) for part in parts)
 
-
-ControlRegions = str | dict[str, str] | None
-"""Files of control regions: one file, or several by the names of their regions."""
-
-_REGION_NAME = r"[A-Za-z0-9][\w.+-]*"
+    return BeforeValidator(joined)
 
 
-def named_regions(given: Any) -> Any:
-    """Returns files of control regions as one file without a name or as a mapping by name; anything else unchanged.
-
-    Args:
-        given: a file, a mapping, or a list of 'NAME=FILE' and plain files, whose names are those of the files.
-
-    Raises:
-        ValueError: a name comes twice or cannot be one; several files and no name for one of them; no file.
-
-    >>> named_regions(["dijets=a.parquet", "data/ttbar.parquet"])
-    {'dijets': 'a.parquet', 'ttbar': 'data/ttbar.parquet'}
-    """
-    if not isinstance(given, dict | list | tuple):
-        return given
-    if not given:
-        raise ValueError("names no file; null is for no control region")
-    if not isinstance(given, dict) and "" in given:
-        raise ValueError("should be NAME=FILE or a file, got ''")
-    pairs: list[tuple[str, str]] = []
-    if isinstance(given, dict):
-        if without := [name for name, file in given.items() if not isinstance(file, str | Path) or not str(file)]:
-            raise ValueError(f"region {without[0]!r} has no file")
-        pairs = [(str(name), str(file)) for name, file in given.items()]
-    else:
-        for each in map(str, given):
-            found = re.fullmatch(rf"({_REGION_NAME})=(.+)", each)
-            if found is None and len(given) == 1:
-                return each
-            stem = re.split(r"[/\\]", each)[-1].rpartition(".")[0] or each
-            pairs.append((found[1], found[2]) if found else (stem, each))
-    regions: dict[str, str] = {}
-    for name, file in pairs:
-        if not re.fullmatch(_REGION_NAME, name):
-            raise ValueError(
-                f"{name!r} of {file} is no usable name of a region (letters, digits, _ . + -); give NAME=FILE"
-            )
-        if name in regions:
-            raise ValueError(f"two control regions are called {name}: {regions[name]} and {file}")
-        regions[name] = file
-    return regions
-
-
-def region_shares(given: Any) -> Any:
-    """Returns shares of control regions as a mapping; anything but a list or mapping unchanged.
-
-    Args:
-        given: a mapping by name, or a list of 'NAME=NUMBER'.
-
-    Raises:
-        ValueError: a word is no NAME=NUMBER, a region has two shares, or there is none.
-    """
-    if not isinstance(given, dict | list | tuple):
-        return given
-    if not given:
-        raise ValueError("names no region; null is for equal shares")
-    if isinstance(given, dict):
-        return given
-    pairs = [(each, *str(each).partition("=")) for each in given]
-    if wrong := [each for each, name, equals, number in pairs if not (name and equals and number)]:
-        raise ValueError(f"should be NAME=NUMBER, got {wrong[0]!r}")
-    shares: dict[str, str] = {}
-    for _, name, _, number in pairs:
-        if name in shares:
-            raise ValueError(f"region {name} has two shares, {shares[name]} and {number}")
-        shares[name] = number
-    return shares
-
-
-def files_by_region(files: ControlRegions, name: str) -> dict[str, str]:
-    """Returns files of control regions by their names; `name` is that of a single file without one."""
-    if files is None:
-        return {}
-    return files if isinstance(files, dict) else {name: files}
-
-
-def refuse_unfit_regions(
-    trained: Mapping[str, str], judged: Mapping[str, str], shares: Mapping[str, float] | None
-) -> None:
-    """Refuses control regions that do not fit together.
-
-    Args:
-        trained: files of the regions to train on, by name.
-        judged: likewise of those that are judged only.
-        shares: of the regions to train on; None for equal ones.
-
-    Raises:
-        ValueError: a name comes twice; shares for other regions; a share is not above 0.
-    """
-    if twice := sorted(set(trained) & set(judged)):
-        raise ValueError(f"two control regions are called {twice[0]}: {trained[twice[0]]} and {judged[twice[0]]}")
-    if shares is None:
-        return
-    if set(shares) != set(trained):
-        there, here = (", ".join(names) or "none" for names in (trained, shares))
-        raise ValueError(f"cr_shares should name the regions of cr_training_file ({there}), got {here}")
-    if not all(0 < share < math.inf for share in shares.values()):
-        raise ValueError(f"cr_shares should be above 0, got {dict(shares)}")
-
-
-def refuse_empty_pt_range(min_jet_pt: float, max_jet_pt: float) -> None:
-    """Raises ValueError for a range of jet pt [GeV] without values."""
-    if min_jet_pt >= max_jet_pt:
-        raise ValueError(f"min_jet_pt ({min_jet_pt:g}) must be below max_jet_pt ({max_jet_pt:g})")
+RunName = Annotated[str, _slashed("name", "run")]
+NetworkName = Annotated[str, _slashed("name", "run", "epoch")]
 
 
 def model_name(given: str) -> str:
@@ -273,11 +170,56 @@ def model_name(given: str) -> str:
     return given
 
 
+ModelName = Annotated[str, AfterValidator(model_name)]
+
+
+def _above_min_jet_pt(max_jet_pt: float, info: ValidationInfo) -> float:
+    min_jet_pt = info.data.get("min_jet_pt")
+    if min_jet_pt is not None and min_jet_pt >= max_jet_pt:
+        raise ValueError(f"min_jet_pt ({min_jet_pt:g}) must be below max_jet_pt ({max_jet_pt:g})")
+    return max_jet_pt
+
+
+MaxJetPt = Annotated[float, AfterValidator(_above_min_jet_pt)]
+"""Upper end of a range of jet pt [GeV] whose lower end is the setting `min_jet_pt`, declared before it."""
+
+
+class InputEntry(Settings):
+    """Entry of a list of input files, which may also be given as one word.
+
+    Class attributes:
+        input_file: declared by each kind of entry, with its description.
+    """
+
+    @classmethod
+    def of_word(cls, word: str) -> dict[str, Any]:
+        """Returns the settings that a word stands for: a file without settings of its own."""
+        return {"input_file": word}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_word(cls, given: Any) -> Any:
+        return cls.of_word(str(given)) if isinstance(given, str | Path) else given
+
+
+def one_or_several(given: Any) -> Any:
+    """Returns a single file as a list, and null as an empty one; anything else unchanged."""
+    return [] if given is None else [given] if isinstance(given, str | Path) else given
+
+
+class RunsFolderSettings(Settings):
+    """Folder of all runs, for commands that read it."""
+
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
+
+    output_path: RunsFolder = Path("training_results")
+
+
 class FigureSettings(Settings):
     """Heading and file format of figures.
 
-    The heading is for data and simulation of an experiment; figures of the built-in demo say "demo simulation" whatever
-    stands here, and never a luminosity.
+    The heading is for data and simulation of an experiment; figures of the built-in demo always say "demo
+    simulation", and never a luminosity.
     """
 
     experiment: str = Field(default="ATLAS", min_length=1, description="Experiment in the heading of figures.")
@@ -299,10 +241,6 @@ class FigureSettings(Settings):
         description="Format of figures: PNG, PDF, or both. HTML reports show PNG, which is then written beside each "
         "PDF.",
     )
-
-
-_THIS_PROCESS = "none"
-_LOCAL = "local"
 
 
 class SchedulingSettings(Settings):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cal_ratio_trainer.config.loading import Layers, read_profile
+from cal_ratio_trainer.config.loading import Layers, read_packaged
 from cal_ratio_trainer.config.training import DEMO, NO_AGREEMENT, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 
@@ -14,9 +14,9 @@ PROFILES = ("manual profile", "best profile", DEMO_PROFILE)
 def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
     """Resolves settings that depend on each other across layers.
 
-    * A single `--include_low_mass` on the command line means low masses only, and likewise high.
+    * A single `--include_low_mass` on the command line means low masses only; the same for high masses.
     * num_splits and batch_size: the one given later wins; both in one file: num_splits.
-    * A profile stands right above the defaults: the one asked for, or 'best' without a config file and 'manual' with
+    * A profile comes right above the defaults: the one asked for, or 'best' without a config file and 'manual' with
       one. The built-in demo without a config file has fewer epochs, of all jets.
     * A layer that asks for another agreement without a strength takes the default strength of that method.
     * Without agreement a main training file needs no control region: by default it has none, not the demo's.
@@ -43,7 +43,7 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
     files = [merged.get(name, DEMO) for name in ("main_training_file", "cr_training_file")]
     profile = merged.get("profile", "manual" if has_config else "best")
     if profile in ("manual", "best"):
-        result.insert(1, (f"{profile} profile", {"profile": profile, **read_profile(profile)}))
+        result.insert(1, (f"{profile} profile", {"profile": profile, **read_packaged(profile, "profiles")}))
     if files == [DEMO, DEMO] and not has_config:
         result.insert(-1, (DEMO_PROFILE, demo_profile()))
     agreement = TrainSettings.model_fields["agreement"].default
@@ -64,7 +64,7 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
 
 
 def demo_beside_file(main: str, control: str) -> str | None:
-    """Returns the mistake where only one training file is the demo; else None."""
+    """Returns the mistake if only one training file is the demo; else None."""
     if (main == DEMO) == (control == DEMO):
         return None
     given, file, missing = "main_training_file", main, "cr_training_file"
@@ -91,7 +91,8 @@ def demo_profile() -> dict[str, Any]:
 
 def default_words() -> dict[str, str]:
     """Returns texts for --help of the defaults that depend on the profile or on the demo, by setting."""
-    defaults, best, manual = TrainSettings.defaults(), read_profile("best"), read_profile("manual")
+    defaults = TrainSettings.defaults()
+    best, manual = (read_packaged(name, "profiles") for name in ("best", "manual"))
     words = {name: f"{best[name]}; profile manual: {manual[name]}" for name in best}
     words |= {name: f"{defaults[name]}; demo: {value}" for name, value in demo_profile().items()}
     return {**words, "profile": "best; with a config file: manual"}

@@ -171,7 +171,8 @@ class Scorer:
             masses = in_gev / np.float32(GEV_A_TEV)
         jets = jets.with_schema(self.schema)
         if self.settings is not None and self.settings.missing_t0 is not None:
-            jets = with_missing_t0(jets, self.settings.missing_t0)[0]
+            lists, _ = with_missing_t0(jets.constituents, self.settings.missing_t0)
+            jets = replace(jets, constituents=lists)
         tensors = JetTensors.from_jets([jets], self.networks.device, masses)
         return self.networks.scores_and_spread(jets, tensors, "the file")
 
