@@ -1,8 +1,8 @@
-"""Runs the tests of numbers as on other processors: with their vector instructions, and the code of libraries for them.
+"""Runs the tests of numbers as on other processors: with their vector instructions and the code of libraries for them.
 
-Libraries choose their code by the processor when they are loaded; each has a variable that chooses another. A comparison
-of numbers whose bound holds on one kind of processor only fails under one of these settings. Settings that this machine
-cannot execute are skipped and named. Arguments are passed to pytest.
+Libraries choose their code by the processor when they are loaded; each has a variable that chooses another. A
+comparison of numbers whose bound holds on one kind of processor only fails under one of these settings. Settings that
+this machine cannot execute are skipped and named. Arguments are passed to pytest.
 """
 
 import os
@@ -35,8 +35,8 @@ _VARIABLES = (
 _AVX2 = ("avx2", "fma", "bmi2", "f16c")
 _AVX512 = (*_AVX2, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 _ZEN_4 = (*_AVX512, "avx512vbmi2", "avx512vnni", "avx512bitalg", "avx512vpopcntdq", "avx512ifma", "avx512bf16", "gfni")
-# By processor: the instructions that the settings need, and the value of each variable. LLVM would use sse4a, which only
-# AMD has; MKL uses AVX2 on processors of AMD.
+# By processor: the instructions that the settings need, and the value of each variable. LLVM would use sse4a, which
+# only AMD has; MKL uses AVX2 on processors of AMD.
 PROCESSORS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "this one": ((), ()),
     "x86-64": (("sse4.2",), ("default", "SSE41", "SSE4_2", "Nehalem", "generic", "")),
