@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cal_ratio_trainer.datasets.sample import TrainingTensors
+from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.domain.base import DomainSettings
@@ -61,22 +61,21 @@ def adversary_of(step: TrainingStep) -> Adversary:
     return step.domain
 
 
-def in_double_precision(step: TrainingStep, data: TrainingTensors) -> TrainingTensors:
+def in_double_precision(step: TrainingStep, data: JetTensors) -> JetTensors:
     """Makes the networks of a new step double; returns the same jets with numbers in double precision."""
     step.classifier.double()
     if step.domain is not None:
         step.domain.double()
-    jets = data.jets
-    values = {name: each.double() for name, each in jets.values.items()}
-    jets = replace(jets, values=values, jet=jets.jet.double(), masses=jets.masses.double())
-    return replace(data, jets=jets, weight=data.weight.double())
+    values = {name: each.double() for name, each in data.values.items()}
+    jet, masses, weight = data.jet.double(), data.masses.double(), data.weight.double()
+    return replace(data, values=values, jet=jet, masses=masses, weight=weight)
 
 
 def gradients_and_sums(
-    step: TrainingStep, data: TrainingTensors, jets: StepJets
+    step: TrainingStep, data: JetTensors, jets: StepJets
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Gradients of the trained weights by name, and the sums, of one step that moves no weight."""
-    sums = step.new_sums(data.jets.device)
+    sums = step.new_sums(data.device)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.NAdam, "step", lambda *_: None)
         step.prepare(data, [jets], 0)
@@ -90,7 +89,7 @@ def gradients_and_sums(
 
 
 def exact_gradients_and_sums(
-    step: TrainingStep, data: TrainingTensors, jets: StepJets
+    step: TrainingStep, data: JetTensors, jets: StepJets
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """`gradients_and_sums` in double precision of a new step on the CPU with PyTorch's operations.
 

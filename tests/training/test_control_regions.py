@@ -88,8 +88,9 @@ def test_sums_of_data_and_simulation_are_equal_in_each_region_and_regions_have_t
 ) -> None:
     data = data_of(settings(files, tmp_path))
     sums = {
-        (name, is_data): data.regions[name].weight[data.regions[name].is_data == is_data].sum()
-        for name in data.control.region_names
+        (region.name, is_data): region.weight[region.is_data == is_data].sum()
+        for region in data.regions
+        if region.share
         for is_data in (False, True)
     }
     assert sums["dijets", True] == pytest.approx(sums["dijets", False])
@@ -115,7 +116,7 @@ def test_what_is_judged_only_is_never_trained_on_and_shares_no_event_with_what_i
     assert shared.any()
     assert set(data.judged.part[shared].tolist()) == {Part.TEST}
     # Events that only the judged file has are all used.
-    assert len(data.regions["other"].jets) == 300
+    assert len(data.regions[-1].jets) == 300
 
 
 def distance_of(jets: ControlJets, shares: tuple[float, ...]) -> float:
@@ -215,7 +216,9 @@ def test_each_region_has_its_figures_in_history_record_and_evaluation(run: RunDi
 def test_without_several_regions_nothing_has_a_name(files: dict[str, str], tmp_path: Path) -> None:
     chosen = settings(files, tmp_path, cr_training_file={"dijets": files["dijets"]}, cr_shares=None, cr_judge_file=None)
     alone = data_of(chosen)
-    assert (alone.control.region, alone.regions, alone.judged) == (None, {}, None)
+    assert not alone.compares_regions
+    assert [region.name for region in alone.regions] == ["dijets"]
+    assert alone.judged is None
 
 
 def test_one_region_is_judged_beside_another_and_trained_as_without_it(files: dict[str, str], tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.training.cuda_graph import StaticStep
@@ -30,12 +29,12 @@ CPU = torch.device("cpu")
 JETS = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, MAIN + CONTROL))
 
 
-def tensors(device: torch.device) -> TrainingTensors:
+def tensors(device: torch.device) -> JetTensors:
     rng = np.random.default_rng(1)
     jets = [synthetic_jets(rng.integers(0, 3, MAIN), 1), synthetic_jets(rng.choice([0, 2], CONTROL), 2)]
     target = torch.from_numpy(np.concatenate([jets[0].label, jets[1].label > 0]).astype(np.int64))
     weight = torch.from_numpy(rng.random(MAIN + CONTROL, np.float32))
-    return TrainingTensors(JetTensors.from_jets(jets, device), target.to(device), weight.to(device))
+    return JetTensors.from_jets(jets, device).for_training(target, weight)
 
 
 @pytest.mark.slow
