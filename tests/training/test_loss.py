@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainSettings, StepSums, domain_loss_named
 from cal_ratio_trainer.training.optimizers import keras_nadam
@@ -19,16 +18,16 @@ CPU = torch.device("cpu")
 JETS = StepJets(np.arange(60), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
-def main_jets(factors: tuple[float, float, float]) -> TrainingTensors:
+def main_jets(factors: tuple[float, float, float]) -> JetTensors:
     """60 main jets, whose weights between 0.5 and 1.5 are multiplied by a factor for each class."""
     rng = np.random.default_rng(3)
     jets = synthetic_jets(rng.integers(0, 3, 60), 4)
     weight = rng.uniform(0.5, 1.5, 60) * np.array(factors)[jets.label]
     target = torch.from_numpy(jets.label.astype(np.int64))
-    return TrainingTensors(JetTensors.from_jets([jets], CPU), target, torch.from_numpy(weight.astype(np.float32)))
+    return JetTensors.from_jets([jets], CPU).for_training(target, torch.from_numpy(weight.astype(np.float32)))
 
 
-def loss_and_gradient(data: TrainingTensors, **more: Any) -> tuple[float, Tensor]:
+def loss_and_gradient(data: JetTensors, **more: Any) -> tuple[float, Tensor]:
     """Mean loss that a step reports, and the gradient of all weights before they are updated."""
     step = new_step(0.0, 0.0, dropout=0.0, **more)
     sums = step.new_sums(CPU)
@@ -39,7 +38,7 @@ def loss_and_gradient(data: TrainingTensors, **more: Any) -> tuple[float, Tensor
     return sums.mean("main")[0], torch.cat([each.flatten() for each in gradients])
 
 
-def loss_by_hand(data: TrainingTensors) -> float:
+def loss_by_hand(data: JetTensors) -> float:
     """Mean over the jets of weight times -log of the probability of the right class, in double precision."""
     logits = new_step(0.0, dropout=0.0).logits(data, JETS.main).detach().numpy().astype(np.float64)
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
