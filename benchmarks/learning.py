@@ -41,8 +41,8 @@ from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import load_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.networks import NEWEST, network_of
+from cal_ratio_trainer.runs.folder import NEWEST
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
@@ -106,9 +106,9 @@ def test_jets(file: Path) -> Jets:
     return clean_for_training(load_jets(file).jets)[0]
 
 
-def figures_of(run: RunDirectory, files: DemoFiles) -> dict[str, float]:
+def figures_of(run: Run, files: DemoFiles) -> dict[str, float]:
     """Figures of merit of a run's last epoch on other jets than it was trained on."""
-    network, main, control = network_of(run, NEWEST).load(), test_jets(files.main), test_jets(files.control)
+    network, main, control = run.network_at(NEWEST).load(), test_jets(files.main), test_jets(files.control)
     of_main, of_control = (
         scores_of(network, JetTensors.from_jets([jets], torch.device("cpu"))).astype(np.float64)
         for jets in (main, control)

@@ -14,7 +14,6 @@ from cal_ratio_trainer.reporting.training_details import (
     training_details_text,
     training_summary,
 )
-from cal_ratio_trainer.runs.overview import RunOverview
 from tests.factories.runs import history_row, write_run
 from tests.factories.scored_jets import at_mistag, plausible_control_jets, plausible_jets
 
@@ -149,7 +148,7 @@ def test_the_command_line_takes_the_commands_that_a_run_names(changes: dict[str,
         "train": {"model_name: m"},
         "watch": {"run: m/3"},
     }
-    commands = {shlex.split(each)[1]: shlex.split(each)[1:] for each in run_commands(RunOverview.of(run)).values()}
+    commands = {shlex.split(each)[1]: shlex.split(each)[1:] for each in run_commands(run).values()}
     assert commands.keys() == wanted.keys()
     for name, words in commands.items():
         result = CliRunner().invoke(cr_trainer(), [*words, "--print_settings"])

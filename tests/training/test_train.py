@@ -22,7 +22,8 @@ from cal_ratio_trainer.files.this_process import ProcessName
 from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import read_jets, write_jets
-from cal_ratio_trainer.runs.directory import RunError, new_run
+from cal_ratio_trainer.runs.finding import new_run
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
@@ -232,7 +233,7 @@ def test_auto_leaves_a_run_alone_that_another_process_trains(
             find_start([("defaults", {}), ("command line", {})], settings, "0")
     assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run == run
     # One that was killed on another machine a moment ago: no new run is begun.
-    monkeypatch.setattr("cal_ratio_trainer.runs.directory.leased", functools.partial(leased, timeout=1))
+    monkeypatch.setattr("cal_ratio_trainer.runs.folder.leased", functools.partial(leased, timeout=1))
     elsewhere = ProcessName("elsewhere", "another machine", 1, "1").as_json()
     lease_file(run.record_file).write_text(json.dumps({"id": "0123", **elsewhere, "stale_after_s": 1}))
     assert run.is_in_use
@@ -272,7 +273,7 @@ def test_a_folder_of_the_earlier_program_is_not_gone_on_with(files: tuple[Path, 
 
 
 @pytest.mark.usefixtures("without_figures")
-@pytest.mark.parametrize("at", ["files.leases._created", "runs.directory.write_text"])
+@pytest.mark.parametrize("at", ["files.leases._created", "runs.folder.write_text"])
 def test_a_start_that_cannot_write_leaves_no_folder(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:

@@ -2,6 +2,6 @@
 
 A run has networks 0 ... K-1. Without folds or seeds K is 1 and the network reads every jet. With folds a `FoldRule`
 names the network that reads a jet: the one that was trained without its event. With seeds (`EnsembleRule`) all networks
-read every jet, and scores are averaged. A rule of None stands for the first case, in `RunDirectory.set_rule`,
-`networks.Networks`, `overview.RunOverview` and in scoring `Scorer`.
+read every jet, and scores are averaged. A rule of None stands for the first case, in `Run.set_rule`,
+`networks.Networks`, and in scoring `Scorer`.
 """

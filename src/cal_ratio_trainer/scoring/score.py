@@ -16,7 +16,7 @@ from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.leases import Leases
 from cal_ratio_trainer.ntuple.pieces import remove_all_remains, remove_pieces
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.runs.networks import is_network
+from cal_ratio_trainer.runs.finding import is_network
 from cal_ratio_trainer.scoring.file_scoring import (
     ScoredFile,
     ScoreRequest,

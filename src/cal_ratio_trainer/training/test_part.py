@@ -15,8 +15,8 @@ from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, writing
 from cal_ratio_trainer.network.classifier import logits_of
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, JUDGED_FILE, MAIN_FILE, REGION, scored_jets
 from cal_ratio_trainer.training.setup import Training
 
@@ -77,7 +77,7 @@ def score_test_part(training: Training) -> ScoredTestPart:
     )
 
 
-def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestPart) -> None:
+def write_test_sample(run: Run, data: TrainingData, scored: ScoredTestPart) -> None:
     """Writes the test jets of each file with weights and scores: later analyses need no training file."""
     files = {"main": (MAIN_FILE, scored.main.scores), "control": (CONTROL_FILE, scored.control.scores)}
     if scored.judged is not None:
