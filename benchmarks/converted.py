@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets, Ragged
+from cal_ratio_trainer.jets.jet_file import writing
 from cal_ratio_trainer.jets.metadata import JetMetadata, converted_units
-from cal_ratio_trainer.jets.store import writing
+from cal_ratio_trainer.jets.store import JetsWriter
 
 MEAN_CONSTITUENTS = {"clusters": 11, "tracks": 5, "muon_segments": 4}
 """Constituents of a mean jet of the main file, between multijets and the other classes."""
@@ -42,7 +43,7 @@ def converted_jets(jets: int, data_type: DataType, first_event: int, seed: int) 
 
 def write_converted(path: Path, jets: int, data_type: DataType) -> None:
     """Writes a file of this many jets, in batches."""
-    with writing(path) as writer:
+    with writing(path, JetsWriter) as writer:
         for number, start in enumerate(range(0, jets, JETS_A_BATCH)):
             writer.write(converted_jets(min(JETS_A_BATCH, jets - start), data_type, start // 2, seed=number))
         writer.finish(JetMetadata(stage="converted", data_type=data_type, units=converted_units()))

@@ -38,7 +38,7 @@ from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.runs.folder import NEWEST
@@ -103,7 +103,7 @@ def settings_of(case: str, files: DemoFiles, arguments: argparse.Namespace, **mo
 @cache
 def test_jets(file: Path) -> Jets:
     """The jets of a file as a network reads them."""
-    return clean_for_training(load_jets(file).jets)[0]
+    return clean_for_training(read_jets(file))[0]
 
 
 def figures_of(run: Run, files: DemoFiles) -> dict[str, float]:

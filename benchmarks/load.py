@@ -20,8 +20,9 @@ from benchmarks.converted import write_converted
 from benchmarks.memory import AnonymousPeak, anonymous_bytes, peak_bytes
 from benchmarks.train import random_jets
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType
+from cal_ratio_trainer.jets.jet_file import writing
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.store import read_scalars, scalar_names, writing
+from cal_ratio_trainer.jets.store import JetsWriter, RaggedFile
 
 AIM_PEAK_OVER_RAGGED = 1.5
 AIM_SECONDS = 20
@@ -32,11 +33,11 @@ _JETS_A_BATCH = 50_000
 def load(path: Path) -> None:
     """Loads a file; runs in a separate process, whose peak memory is then its own."""
     from cal_ratio_trainer.jets.cleaning import clean_for_training
-    from cal_ratio_trainer.jets.loading import load_jets
+    from cal_ratio_trainer.jets.loading import read_jets
 
     before = peak_bytes()
     start, start_cpu = time.perf_counter(), time.process_time()
-    jets = load_jets(path).jets
+    jets = read_jets(path)
     took, cpu = time.perf_counter() - start, time.process_time() - start_cpu
     ragged = sum(each.values.nbytes + each.offsets.nbytes for each in jets.constituents.values()) + jets.scalars.nbytes
     peak = peak_bytes() - before
@@ -67,7 +68,7 @@ def load_training(main_file: Path, control_file: Path, place: Literal["device", 
         start, start_cpu = time.perf_counter(), os.times()
         chosen = choose_training_data(settings, main_file, control_file)
         where = data_place(settings, chosen, cpu, step=0, gathered=0)
-        data, inputs = read_training_data(chosen, where.storage)
+        data, inputs = read_training_data(chosen, where.fill_folder)
         tensors = data.tensors(inputs, cpu, where.tensors)
         took, cpu_now = time.perf_counter() - start, os.times()
     jets, ragged = len(tensors.jets), _ragged_bytes(main_file) + _ragged_bytes(control_file)
@@ -91,14 +92,14 @@ def _ragged_bytes(file: Path) -> int:
         for batch in opened.iter_batches(columns=[kind.columns[0]])
     )
     offsets = len(CONSTITUENTS) * (opened.metadata.num_rows + 1)
-    scalars = read_scalars(file, scalar_names(file)).nbytes
+    scalars = RaggedFile(file).all_scalars().scalars.nbytes
     return int(4 * values + 8 * offsets + scalars)
 
 
 def write_training_file(path: Path, jets: int, kind: Literal["main", "control"]) -> None:
     """Writes a training file of random jets with as many constituents as real ones and the columns of a built file."""
     rng = np.random.default_rng(len(kind))
-    with writing(path) as writer:
+    with writing(path, JetsWriter) as writer:
         for start in range(0, jets, _JETS_A_BATCH):
             table = random_jets(min(_JETS_A_BATCH, jets - start), kind, rng)
             count = len(table)

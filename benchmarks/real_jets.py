@@ -25,11 +25,11 @@ from cal_ratio_trainer.evaluation.c2st import c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import auc_error
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, WeightedSample
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
 from cal_ratio_trainer.jets.cleaning import clean_for_training, is_built
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import open_jets, read_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, scores_of
@@ -48,8 +48,8 @@ _ANGLES = {"phi", "phiPos", "phiDir"}
 def real_jets(folder: Path, name: str) -> Jets:
     """One of the samples, scaled, with angles in [-pi, pi)."""
     file, label = FILES[name]
-    loaded = load_jets(folder / file)
-    jets = loaded.jets.where(loaded.jets.label == label)
+    loaded = open_jets(folder / file)
+    jets = loaded.load().where(loaded.load().label == label)
     if not is_built(loaded.metadata, jets):
         jets = scale(jets, Scaling(min_jet_pt=0, max_jet_pt=500)).jets
     return clean_for_training(wrapped(jets))[0]
@@ -104,8 +104,8 @@ def compared(samples: dict[str, Jets], scores: dict[str, NDArray[np.float32]]) -
 
 def print_trees(folder: Path, real: Path) -> None:
     """Prints AUCs of trees trained on 5000 demo jets per class, and mean K-S distances of features of demo and real."""
-    demo = [clean_for_training(load_jets(folder / f"data{seed}" / "main.parquet").jets)[0] for seed in (1, 2)]
-    control = clean_for_training(load_jets(folder / "data1" / "control.parquet").jets)[0]
+    demo = [clean_for_training(read_jets(folder / f"data{seed}" / "main.parquet"))[0] for seed in (1, 2)]
+    control = clean_for_training(read_jets(folder / "data1" / "control.parquet"))[0]
     random = np.random.default_rng(SEED)
     train, test = (
         jets.take(np.concatenate([random.choice(np.flatnonzero(jets.label == label), 5000, False) for label in Label]))
@@ -160,7 +160,8 @@ def main() -> None:
         print_trees(arguments.run, arguments.real)
         return
     file = arguments.run if arguments.run.suffix == ".keras" else arguments.run / "keras" / "final_model.keras"
-    shape, weights = read_keras(file)
+    stored = read_own_network(file)
+    shape, weights = stored.shape, stored.weights
     classifier = Classifier(shape)
     classifier.set_weights(weights)
     scores: dict[str, NDArray[np.float32]] = {}

@@ -20,8 +20,9 @@ import torch
 from benchmarks.train import random_jets
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.formats.keras_file import write_keras
+from cal_ratio_trainer.jets.jet_file import writing
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata
-from cal_ratio_trainer.jets.store import ROWS_A_GROUP, iterate_jets, read_metadata, writing
+from cal_ratio_trainer.jets.store import ROWS_A_GROUP, JetsWriter, RaggedFile, read_metadata
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
@@ -102,7 +103,7 @@ def _load(network: str, folder: Path) -> None:
 def _random_file(jets: int, folder: Path) -> str:
     """Writes a training file of random jets in pieces, so that its row groups have the usual size."""
     file, random = folder / f"{jets}_random.parquet", np.random.default_rng(2)
-    with writing(file) as writer:
+    with writing(file, JetsWriter) as writer:
         for start in range(0, jets, ROWS_A_GROUP):
             writer.write(random_jets(min(ROWS_A_GROUP, jets - start), "main", random))
         writer.finish(JetMetadata(stage="built", kind="main", scaling=LEGACY_SCALING))
@@ -117,9 +118,9 @@ def _untrained(folder: Path) -> Path:
 
 def _repeated(file: Path, times: int, folder: Path) -> Path:
     longer = folder / f"{times}_times.parquet"
-    with writing(longer) as writer:
+    with writing(longer, JetsWriter) as writer:
         for _ in range(times):
-            for jets in iterate_jets(file):
+            for jets in RaggedFile(file).batches():
                 writer.write(jets)
         writer.finish(read_metadata(file))
     return longer

@@ -19,8 +19,6 @@ from benchmarks.train import random_jets
 from cal_ratio_trainer.datasets.placement import DistantJets
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
-from cal_ratio_trainer.jets.filling import Disk
-from cal_ratio_trainer.jets.ragged import ListColumns
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.adversary import Adversary
@@ -62,9 +60,9 @@ def measure(place: str, main_jets: int, splits: int) -> None:
 
 
 def _on_disk(parts: list[Jets], folder: Path) -> DistantJets:
-    filling = InputFilling(sum(map(len, parts)), {kind.name: 0 for kind in CONSTITUENTS}, Disk(folder))
+    filling = InputFilling(sum(map(len, parts)), {kind.name: 0 for kind in CONSTITUENTS}, folder)
     for jets in parts:
-        filling.append({name: ListColumns.of(ragged) for name, ragged in jets.constituents.items()})
+        filling.append(jets.constituents)
     return DistantJets.of_inputs(filling.finish(), parts, _CPU)
 
 

@@ -57,11 +57,9 @@ def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session", autouse=True)
 def forked_hdf5_reader() -> Iterator[None]:
     """Reads HDF5 data in processes that are forked, in place of one that is started anew for each file."""
-    reader = ForkingReader()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cal_ratio_trainer.formats.hdf5_content._run_reader", reader)
+    with pytest.MonkeyPatch.context() as patch, ForkingReader() as reader:
+        patch.setattr("cal_ratio_trainer.formats.hdf5_reader._run_reader", reader)
         yield
-    reader.close()

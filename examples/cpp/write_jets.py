@@ -17,7 +17,7 @@ import torch
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.cleaning import clean_for_training, is_built
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.schema import JET_INPUTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
@@ -36,10 +36,10 @@ def write(network: str, file: Path, folder: Path, count: int, output_path: Path)
     classifier = find_network(network, output_path).load()
     if classifier.shape.masses:
         raise UserError(f"{network} reads masses, which this example does not write")
-    loaded = load_jets(file)
-    if not is_built(loaded.metadata, loaded.jets):
+    loaded = open_jets(file)
+    if not is_built(loaded.metadata, loaded.load()):
         raise UserError(f"{file} is not scaled; cr_trainer build does that")
-    jets, _ = clean_for_training(loaded.jets.take(np.arange(min(count, len(loaded.jets)))))
+    jets, _ = clean_for_training(loaded.load().take(np.arange(min(count, len(loaded.load())))))
     folder.mkdir(parents=True, exist_ok=True)
     np.savetxt(folder / "jets.txt", text_rows(jets), fmt="%.9g")
     np.savetxt(

@@ -17,17 +17,17 @@ from cal_ratio_trainer.building import shuffle as shuffle_module
 from cal_ratio_trainer.building.checks import DuplicateJets
 from cal_ratio_trainer.building.scan import AlreadyBuilt
 from cal_ratio_trainer.config.build import BuildSettings
-from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.expressions import ExpressionError
-from cal_ratio_trainer.jets.loading import OutputExists, load_jets
+from cal_ratio_trainer.jets.loading import OutputExists, open_jets, read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Normalisation
 from cal_ratio_trainer.jets.schema import CLUSTERS
-from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
+from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from tests.building.jet_files import settings_for, write_converted
 from tests.factories.files import write_flat
 from tests.factories.jets import assert_same_constituents, converted_jets
+from tests.factories.settings import load_settings
 
 ALL_COLUMNS = (
     *("label", "jet_pt", "jet_eta", "jet_phi", "eventNumber", "runNumber", "mcEventWeight"),
@@ -39,7 +39,7 @@ ALL_COLUMNS = (
 def built(output: Path, *inputs: Any, **changes: Any) -> Jets:
     """The jets of a build."""
     build_training_file(settings_for(output, *inputs, **changes))
-    return load_jets(output).jets
+    return read_jets(output)
 
 
 def identities(jets: Jets) -> list[tuple[int, int, int]]:
@@ -334,11 +334,11 @@ def test_a_flat_file_of_a_build_holds_the_same_jets(tmp_path: Path, three: list[
     ragged = built(tmp_path / "main.parquet", *three)
     for name, layout in (("flat.parquet", "flat"), ("flat.pkl", "ragged")):
         build_training_file(settings_for(tmp_path / name, *three, layout=layout))
-        flat = load_jets(tmp_path / name)
+        flat = open_jets(tmp_path / name)
         assert flat.report.layout == ("pickled frame" if name.endswith("pkl") else "flat Parquet")
         for kind, lists in ragged.constituents.items():
-            np.testing.assert_array_equal(flat.jets.constituents[kind].padded(5), lists.padded(5))
-        np.testing.assert_array_equal(flat.jets["eventNumber"], ragged["eventNumber"])
+            np.testing.assert_array_equal(flat.load().constituents[kind].padded(5), lists.padded(5))
+        np.testing.assert_array_equal(flat.load()["eventNumber"], ragged["eventNumber"])
 
 
 def test_a_range_that_starts_above_zero_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,18 +10,18 @@ from cal_ratio_trainer.building import BuildSummary, build_training_file, resamp
 from cal_ratio_trainer.building.samples import SampleError
 from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
-from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Normalisation
-from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
+from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
-from cal_ratio_trainer.simulation.ntuple_file import FileTask
 from cal_ratio_trainer.simulation.ntuple_file import write_ntuple as write_demo_file
 from cal_ratio_trainer.simulation.samples import all_samples, cross_section_pb
 from tests.building.jet_files import settings_for, write_converted
 from tests.factories.jets import converted_jets
 from tests.factories.ntuples import Event, event, write_ntuple
+from tests.factories.settings import load_settings
 
 FIRST, SECOND = 364701, 364702
 TABLE: dict[int, dict[str, float]] = {
@@ -279,7 +279,7 @@ def test_the_slices_of_the_demo_add_up_to_its_falling_spectrum(tmp_path: Path) -
         if sample.data_type is DataType.QCD:
             cross_section, efficiency = cross_section_pb(sample)
             table[sample.channel] = {"cross_section_pb": cross_section, "filter_efficiency": efficiency}
-            write_demo_file(FileTask(sample, 0, tmp_path / f"{sample.name}.root", seed=1))
+            write_demo_file(tmp_path / f"{sample.name}.root", sample, 0, seed=1)
     given = {"input_files": [str(tmp_path / "*.root")], "output_path": tmp_path / "jets"}
     convert_files(ConvertSettings.make(data_type="qcd", **given))
     inputs = [str(tmp_path / "jets" / "*.parquet")]

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from cal_ratio_trainer.building import ResampleSummary, build_training_file, resample_file
 from cal_ratio_trainer.building.resample import sample_by_label
 from cal_ratio_trainer.config.build import ResampleSettings
-from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType
-from cal_ratio_trainer.jets.loading import OutputExists, load_jets
+from cal_ratio_trainer.jets.loading import OutputExists, open_jets, read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.store import read_jets, read_metadata
+from cal_ratio_trainer.jets.store import read_metadata
 from tests.building.jet_files import settings_for, write_converted
 from tests.factories.files import write_flat
 from tests.factories.jets import converted_jets
+from tests.factories.settings import load_settings
 
 
 def resampled(source: Path, output: Path, fraction: float, **changes: Any) -> ResampleSummary:
@@ -75,8 +75,8 @@ def test_any_format_goes_in_and_the_name_says_what_comes_out(tmp_path: Path) -> 
     for source in ("in.pkl", "in.parquet"):
         for output, layout in (("out.pkl", "pickled frame"), ("out.parquet", "ragged Parquet")):
             resampled(tmp_path / source, tmp_path / output, 0.5, overwrite=True)
-            loaded = load_jets(tmp_path / output)
-            assert (loaded.report.layout, len(loaded.jets)) == (layout, 10)
+            loaded = open_jets(tmp_path / output)
+            assert (loaded.report.layout, len(loaded.load())) == (layout, 10)
 
 
 def test_a_class_that_is_lost_is_warned_of(main_file: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,8 +10,9 @@ from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import CutflowStep, Cuts, JetMetadata, Normalisation
-from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
+from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from cal_ratio_trainer.reporting.build_report import write_build_report
 from tests.building.jet_files import settings_for
 from tests.factories.jets import converted_jets

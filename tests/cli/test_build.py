@@ -10,8 +10,9 @@ import pytest
 
 from cal_ratio_trainer.cli.main import main
 from cal_ratio_trainer.jets import CONSTITUENTS, DataType, Jets, Ragged
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.store import read_jets, write_jets
+from cal_ratio_trainer.jets.store import write_jets
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:

@@ -8,7 +8,7 @@ import pytest
 from cal_ratio_trainer.cli import ntuples
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS, EXIT_USER_ERROR, main
 from cal_ratio_trainer.files.leases import leased
-from cal_ratio_trainer.jets.store import read_jets
+from cal_ratio_trainer.jets.loading import read_jets
 from tests.factories.ntuples import event, write_ntuple
 
 TWO_EVENTS = [event((100, 0.0, 0.0), number=1), event((30, 0.0, 0.0), number=2)]

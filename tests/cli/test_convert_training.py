@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cal_ratio_trainer.cli.runs import CONVERT_TRAINING
+from cal_ratio_trainer.cli.runs import export
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.formats.registry import ALL, formats
@@ -13,7 +13,7 @@ from cal_ratio_trainer.formats.self_check import ExportFailed
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.numpy_network import random_weights
 
-command = CONVERT_TRAINING.build()
+command = export.build()
 
 
 def test_the_help_names_the_formats() -> None:

@@ -39,7 +39,7 @@ def summary(monkeypatch: pytest.MonkeyPatch) -> TrainSummary:
 
 @pytest.mark.usefixtures("summary")
 def test_the_folder_of_the_run_is_said_letter_by_letter(capsys: pytest.CaptureFixture[str]) -> None:
-    assert train(TrainSettings.make(), None, []) == 0
+    assert train.run(TrainSettings.make(), None, []) == 0
     said = capsys.readouterr()
     assert said.out == "ten lines on runs/[red]/00000\n"
     assert said.err == ""
@@ -49,7 +49,7 @@ def test_plots_that_could_not_be_drawn_are_said_and_the_exit_status_tells(
     summary: TrainSummary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     returned(monkeypatch, replace(summary, undrawn={"ks_bib": "no space left", "ks_sig": "no space left"}))
-    assert train(TrainSettings.make(), None, []) == 1
+    assert train.run(TrainSettings.make(), None, []) == 1
     assert "2 plots could not be drawn: ks_bib: no space left" in capsys.readouterr().err
 
 
@@ -60,7 +60,7 @@ def test_a_stopped_training_has_a_status_of_its_own(
         raise TrainingStopped("go on with --continue", EXIT_TERMINATED)
 
     monkeypatch.setattr("cal_ratio_trainer.api.training.train_with", stopped)
-    assert train(TrainSettings.make(), None, []) == EXIT_TERMINATED
+    assert train.run(TrainSettings.make(), None, []) == EXIT_TERMINATED
     assert "go on with --continue" in capsys.readouterr().err
 
 
@@ -69,12 +69,12 @@ def test_of_a_fold_set_is_said_what_it_lacks_and_what_all_of_it_gives(
 ) -> None:
     done = NetworkSetSummary(Run(Path("runs/m/00000")), (summary,), FoldRule(3), None, (0, 2), {})
     returned(monkeypatch, done)
-    assert train(TrainSettings.make(folds=3, fold=1), None, []) == 0
+    assert train.run(TrainSettings.make(folds=3, fold=1), None, []) == 0
     said = capsys.readouterr()
     assert said.out == "ten lines on runs/[red]/00000\n"
     assert "m/00000 is not complete: fold 0, 2 not trained to the end yet" in said.err
     undrawn = {"plots of m/00000": "no space left"}
     returned(monkeypatch, replace(done, figures=SOME_FIGURES, lacking=(), undrawn=undrawn))
-    assert train(TrainSettings.make(folds=3), None, []) == 1
+    assert train.run(TrainSettings.make(folds=3), None, []) == 1
     said = capsys.readouterr()
     assert said.out == "ten lines on runs/m/00000\n"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.config.runs import AnalyzeSettings, ConvertTrainingSettings
 from cal_ratio_trainer.errors import ConfigError
+from tests.factories.settings import load_settings
 
 
 def test_runs_of_an_analysis_are_read_from_the_earlier_program_s_config(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_runs_of_an_analysis_are_read_from_the_earlier_program_s_config(tmp_path
 
 def test_a_run_in_other_words_is_refused_with_those_that_are_meant() -> None:
     for wrong in ({"name": "default"}, {"name": "default", "run": 0, "epoch": 3}):
-        with pytest.raises(ConfigError, match="NAME/RUN or with name and run"):
+        with pytest.raises(ConfigError, match="NAME/RUN or a mapping of name, run, got one of"):
             load_settings(AnalyzeSettings, None, {"runs_to_analyze": [wrong]})
 
 
@@ -49,7 +49,7 @@ def test_the_word_on_the_command_line_wins_over_the_config(tmp_path: Path) -> No
 def test_a_run_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "convert.yaml"
     config.write_text("run_to_convert: {name: default}\n")
-    with pytest.raises(ConfigError, match="training: lacks run, epoch; expected name, run and epoch"):
+    with pytest.raises(ConfigError, match="training: should be NAME/RUN/EPOCH or a mapping of name, run, epoch"):
         load_settings(ConvertTrainingSettings, config)
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError
+from tests.factories.settings import load_settings
 
 
 def test_an_old_configuration_names_its_report_and_its_network(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_folder_of_runs_is_one_under_both_names() -> None:
 def test_a_network_without_epoch_is_a_mistake(tmp_path: Path) -> None:
     config = tmp_path / "old.yaml"
     config.write_text("training: {name: study, run: 3}\n")
-    with pytest.raises(ConfigError, match="lacks epoch; expected name, run and epoch"):
+    with pytest.raises(ConfigError, match="NAME/RUN/EPOCH or a mapping of name, run, epoch, got one of name, run"):
         load_settings(ScoreSettings, config)
 
 

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from cal_ratio_trainer.config.loading import load_settings, read_profile, settings_from
+from cal_ratio_trainer.config.loading import read_profile, settings_from
 from cal_ratio_trainer.config.profiles import profile_notice, resolve_layers
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
+from tests.factories.settings import load_settings
 
 DEFAULTS = ("packaged defaults", TrainSettings.defaults())
 

@@ -17,8 +17,7 @@ from cal_ratio_trainer.datasets.memory import StepSize, fitting_parts, gathered_
 from cal_ratio_trainer.datasets.placement import DistantJets, GatheredJets
 from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
-from cal_ratio_trainer.jets.filling import Disk
-from cal_ratio_trainer.jets.ragged import IndexArray, ListColumns
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.launching import Place
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.engine import Engine
@@ -118,10 +117,10 @@ def test_what_is_gathered_for_a_step_and_the_next_takes_what_is_predicted(
 
 def on_disk(parts: list[Jets], folder: Path) -> tuple[DistantJets, dict[str, tuple[float, float]]]:
     """Jets on disk, and the mean number of constituents in each part."""
-    filling = InputFilling(sum(map(len, parts)), {kind.name: 0 for kind in CONSTITUENTS}, Disk(folder))
+    filling = InputFilling(sum(map(len, parts)), {kind.name: 0 for kind in CONSTITUENTS}, folder)
     means: dict[str, list[float]] = {kind.name: [] for kind in CONSTITUENTS}
     for jets in parts:
-        filling.append({name: ListColumns.of(ragged) for name, ragged in jets.constituents.items()})
+        filling.append(jets.constituents)
         for kind in CONSTITUENTS:
             lengths = np.minimum(np.diff(jets.constituents[kind.name].offsets), kind.limit)
             means[kind.name].append(float(lengths.mean()) if len(jets) else 0.0)

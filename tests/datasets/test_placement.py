@@ -17,8 +17,7 @@ from cal_ratio_trainer.datasets.data import ChosenData, choose_training_data, re
 from cal_ratio_trainer.datasets.memory import USABLE
 from cal_ratio_trainer.datasets.placement import DistantJets, Place, data_place
 from cal_ratio_trainer.jets import CONSTITUENTS
-from cal_ratio_trainer.jets.filling import Disk, Memory, NoRoomOnDisk, Storage
-from cal_ratio_trainer.jets.ragged import ListColumns
+from cal_ratio_trainer.jets.filling import NoRoomOnDisk
 from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.inputs import InputFilling
 from cal_ratio_trainer.training.continuation import Start
@@ -98,7 +97,7 @@ def test_on_a_cpu_the_host_is_the_device(settings: TrainSettings, chosen: Chosen
 
 
 def test_the_size_is_that_of_what_is_filled(settings: TrainSettings, chosen: ChosenData) -> None:
-    data, inputs = read_training_data(chosen, data_place(settings, chosen, CPU, **STEP).storage)
+    data, inputs = read_training_data(chosen, data_place(settings, chosen, CPU, **STEP).fill_folder)
     tested = [part.test_constituents.values() for part in (data.main, data.control)]
     filled = sum(each.nbytes for each in inputs.values.values())
     filled += sum(ragged.values.nbytes for part in tested for ragged in part)
@@ -142,7 +141,7 @@ def test_the_unused_half_is_not_held(settings: TrainSettings) -> None:
     half = settings.model_copy(update={"sample_fraction": 0.5})
     files = Path(settings.main_training_file), Path(settings.control_files["control"])
     some = choose_training_data(half, *files)
-    data, inputs = read_training_data(some, data_place(half, some, CPU, **STEP).storage)
+    data, inputs = read_training_data(some, data_place(half, some, CPU, **STEP).fill_folder)
     jets = len(data.main.jets) + len(data.control.jets)
     assert jets == pytest.approx(250, abs=40)
     for name, values in inputs.values.items():
@@ -174,9 +173,9 @@ MASSES = np.random.default_rng(2).random((60, 2)).astype(np.float32)
 NEAR = JetTensors.from_jets([JETS], CPU, MASSES)
 
 
-def distant(storage: Storage) -> DistantJets:
-    filling = InputFilling(60, {kind.name: 0 for kind in CONSTITUENTS}, storage)
-    filling.append({name: ListColumns.of(ragged) for name, ragged in JETS.constituents.items()})
+def distant(folder: Path | None) -> DistantJets:
+    filling = InputFilling(60, {kind.name: 0 for kind in CONSTITUENTS}, folder)
+    filling.append(JETS.constituents)
     return DistantJets.of_inputs(filling.finish(), [JETS], CPU, MASSES)
 
 
@@ -191,7 +190,7 @@ def assert_same(first: Batch, second: Batch) -> None:
 
 @pytest.fixture(params=["memory", "disk"])
 def far(request: pytest.FixtureRequest, tmp_path: Path) -> DistantJets:
-    return distant(Disk(tmp_path) if request.param == "disk" else Memory())
+    return distant(tmp_path if request.param == "disk" else None)
 
 
 def test_batches_are_those_of_jets_on_the_device_expected_or_not(far: DistantJets) -> None:
@@ -245,7 +244,7 @@ def test_what_is_expected_is_read_once_and_one_step_ahead_only(
 
 
 def test_where_no_more_is_expected_nothing_is_held_any_longer(tmp_path: Path) -> None:
-    jets = distant(Disk(tmp_path))
+    jets = distant(tmp_path)
     jets.expect([np.arange(20), np.arange(20, 40)])
     jets.batch(np.arange(20))
     held = weakref.ref(jets)

@@ -1,6 +1,7 @@
 """Training files read in one pass give the same as complete tables that are cleaned and then cut."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,10 @@ from cal_ratio_trainer.datasets.training_file import refuse_different_files, ref
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
-from cal_ratio_trainer.jets.filling import Memory
-from cal_ratio_trainer.jets.loading import RaggedFile, load_jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import Cuts, JetMetadata, Scaling
 from cal_ratio_trainer.jets.schema import CLUSTERS, MISSING_T0, MUON_SEGMENTS
-from cal_ratio_trainer.jets.store import iterate_lists, write_jets
+from cal_ratio_trainer.jets.store import RaggedFile, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from tests.factories.files import write_flat
 from tests.factories.jets import assert_same_constituents, assert_same_jets, synthetic_jets
@@ -52,14 +52,18 @@ def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return paths
 
 
+def with_times(jets: Jets) -> Jets:
+    return replace(jets, constituents=with_missing_t0(jets.constituents, -1.0)[0])
+
+
 def prepared(file: Path) -> Jets:
     """All jets of a file, prepared as a complete table."""
-    return with_missing_t0(clean_for_training(load_jets(file).jets)[0], -1.0)[0]
+    return with_times(clean_for_training(read_jets(file))[0])
 
 
 def test_one_pass_gives_what_whole_tables_give(files: tuple[Path, Path]) -> None:
     chosen = choose_training_data(SETTINGS, *files)
-    data, inputs = read_training_data(chosen, Memory())
+    data, inputs = read_training_data(chosen)
     parts = [
         prepared(file).take(part.rows)
         for file, part in zip(files, (chosen.main, chosen.regions["control"]), strict=True)
@@ -75,8 +79,8 @@ def test_one_pass_gives_what_whole_tables_give(files: tuple[Path, Path]) -> None
 
 
 def test_oddities_are_counted_over_all_jets_of_the_file_the_unused_ones_too(files: tuple[Path, Path]) -> None:
-    data, _ = read_training_data(choose_training_data(SETTINGS, *files), Memory())
-    jets = load_jets(files[0]).jets
+    data, _ = read_training_data(choose_training_data(SETTINGS, *files))
+    jets = read_jets(files[0])
     report = clean_for_training(jets)[1]
     assert list(report.non_finite) == ["jet_pt", "clus_time"]
     times = jets.constituents["muon_segments"].values[:, MUON_SEGMENTS.position("t0")]
@@ -101,7 +105,7 @@ def test_where_padding_rows_differ_empty_slots_are_written_out(tmp_path: Path) -
     write_jets(paths[0], main, JetMetadata(stage="built", kind="main"))
     write_jets(paths[1], Jets(control.scalars, lists), JetMetadata(stage="built", kind="control"))
     chosen = choose_training_data(SETTINGS, *paths)
-    data, inputs = read_training_data(chosen, Memory())
+    data, inputs = read_training_data(chosen)
     parts = [
         prepared(file).take(part.rows)
         for file, part in zip(paths, (chosen.main, chosen.regions["control"]), strict=True)
@@ -119,8 +123,10 @@ def test_a_file_that_changes_between_its_scalars_and_its_constituents_is_refused
     path = tmp_path / "main.parquet"
     write_jets(path, synthetic_jets(np.arange(90) % 3, 1), JetMetadata(stage="built", kind="main"))
 
+    whole = RaggedFile.lists
+
     def cut(self: RaggedFile) -> Iterator[object]:
-        for lists in iterate_lists(self.path):
+        for lists in whole(self):
             yield {name: columns.where(np.arange(90) < 80) for name, columns in lists.items()}
 
     monkeypatch.setattr(RaggedFile, "lists", cut)
@@ -134,13 +140,13 @@ def test_jets_of_the_fold_that_is_left_out_are_neither_counted_nor_kept(tmp_path
     write_jets(paths[1], odd_jets(rng.choice([0, 2], 300)), JetMetadata(stage="built", kind="control"))
     settings = SETTINGS.model_copy(update={"folds": 3, "fold": 1})
     chosen = choose_training_data(settings, *paths)
-    data, inputs = read_training_data(chosen, Memory())
-    seen = [load_jets(path).jets for path in paths]
+    data, inputs = read_training_data(chosen)
+    seen = [read_jets(path) for path in paths]
     seen = [jets.where(jets["eventNumber"] % 3 != 1) for jets in seen]
     cleaned, report = clean_for_training(seen[0])
     assert set(report.sentences()) <= set(data.main.notes)
     parts = [
-        with_missing_t0(clean_for_training(jets)[0], -1.0)[0].take(part.rows)
+        with_times(clean_for_training(jets)[0]).take(part.rows)
         for jets, part in zip(seen, (chosen.main, chosen.regions["control"]), strict=True)
     ]
     expected = JetTensors.from_jets(parts, torch.device("cpu"))

@@ -19,7 +19,7 @@ from cal_ratio_trainer.evaluation.c2st import c2st_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.formats.registry import CannotAverage
 from cal_ratio_trainer.jets import Label
-from cal_ratio_trainer.jets.store import read_jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.reporting.run_page import write_run_page

@@ -17,11 +17,12 @@ from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.evaluation.variables import find_variable, values_of
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.formats.registry import ALL, formats_named
 from cal_ratio_trainer.jets.legacy.writer import FixedLayout
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.schema import ADDED_COLUMNS, CALRATIO_2019, MUON_SEGMENTS, extended_schema
-from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
+from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.plotting.variables import axis_title
 from cal_ratio_trainer.runs.network_export import export_training
@@ -149,7 +150,8 @@ def test_features_of_the_schema_file_are_in_the_files_and_scaled(chain: Chain) -
 
 
 def test_the_network_reads_them_and_says_so(chain: Chain) -> None:
-    shape, weights = read_keras(chain.network)
+    stored = read_own_network(chain.network)
+    shape, weights = stored.shape, stored.weights
     assert shape.schema == SCHEMA
     assert shape.jet_inputs == 4
     assert [branch.inputs for branch in shape.branches] == [12, 12, 6]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.formats.keras_reading import read_keras
-from cal_ratio_trainer.jets.store import read_jets, read_metadata
+from cal_ratio_trainer.formats.network_file import read_own_network
+from cal_ratio_trainer.jets.loading import read_jets
+from cal_ratio_trainer.jets.store import read_metadata
 
 pytestmark = pytest.mark.slow
 
@@ -54,11 +55,11 @@ def test_two_epochs_and_two_more_leave_a_run_of_four(demo: Path) -> None:
     run = demo / "training_results" / "default" / "00000"
     assert str(Path("training_results/default/00000")) in first.stderr
     assert "epoch 001 (2 of 2)" in first.stderr
-    before = read_keras(run / "keras" / "final_model.keras")[1]
+    before = read_own_network(run / "keras" / "final_model.keras").weights
     cr_trainer("train", "--continue", -1, "--epochs", 2, folder=demo)
     history = json.loads((run / "history.json").read_text())
     assert [row["epoch"] for row in history] == [0, 1, 2, 3]
-    after = read_keras(run / "keras" / "final_model.keras")[1]
+    after = read_own_network(run / "keras" / "final_model.keras").weights
     assert any((before[name] != after[name]).any() for name in before)
     assert json.loads((run / "run.json").read_text())["status"] == "finished"
     assert "AUC" in (run / "training_details.txt").read_text()

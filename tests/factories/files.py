@@ -9,8 +9,7 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.jets import Jets
-from cal_ratio_trainer.jets.filling import Memory
-from cal_ratio_trainer.jets.legacy.writer import flat_writing
+from cal_ratio_trainer.jets.loading import writing_layout
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.inputs import NetworkInputs
@@ -33,7 +32,7 @@ def write_built(path: Path, jets: Jets, scaling: Scaling = SCALING) -> Path:
 
 def write_flat(path: Path, jets: Jets, metadata: JetMetadata) -> None:
     """A flat frame, a pickle by its name, else Parquet."""
-    with flat_writing(path) as writer:
+    with writing_layout(path, "flat") as writer:
         writer.write(jets)
         writer.finish(metadata)
 
@@ -58,4 +57,4 @@ def load_training_data(
     settings: TrainSettings, main_file: Path, control_file: Path | None = None
 ) -> tuple[TrainingData, NetworkInputs]:
     """The jets of a training and what the network reads of them, in memory."""
-    return read_training_data(choose_training_data(settings, main_file, *filter(None, [control_file])), Memory())
+    return read_training_data(choose_training_data(settings, main_file, *filter(None, [control_file])))

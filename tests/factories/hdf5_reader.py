@@ -9,22 +9,39 @@ import os
 import struct
 import subprocess
 import sys
+from typing import Self
 
 _HEADER = struct.Struct("<qQ")
 
 
 class ForkingReader:
-    """Stands in for `formats.hdf5_content._run_reader`; its process ends with the one that made it."""
+    """Stands in for `formats.hdf5_reader._run_reader`; its process ends with the one that made it."""
 
     def __init__(self, cpu_s: int = 10) -> None:
-        """Starts the process; `cpu_s` is the processor time that a file may take. [s]"""
+        """Makes a reader that starts its process when it is first used.
+
+        Args:
+            cpu_s: processor time that a file may take. [s]
+        """
+        self._cpu_s = cpu_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process is not None:
+            self._process.communicate()
+
+    def _start(self) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
         environment |= {"OPENBLAS_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
-        command = [sys.executable, __file__, str(cpu_s)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        command = [sys.executable, __file__, str(self._cpu_s)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
     def __call__(self, content: bytes) -> tuple[bytes, int]:
         """Returns standard output and exit status of the process that read the bytes of a file."""
+        self._process = self._process or self._start()
         requests, answers = self._process.stdin, self._process.stdout
         assert requests is not None
         assert answers is not None
@@ -32,10 +49,6 @@ class ForkingReader:
         requests.flush()
         status, length = _HEADER.unpack(answers.read(_HEADER.size))
         return answers.read(length), status
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
 
 
 def main(cpu_s: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.runs.networks import with_digest
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training.continuation import Start
@@ -127,7 +127,7 @@ def train_set(settings: TrainSettings, continue_from: str | None = None, **flags
     with pytest.MonkeyPatch.context() as patch:
         # Drawing takes most of the time of so small a training.
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-        patch.setattr("cal_ratio_trainer.training.train_networks.redraw_run", lambda run: [])
+        patch.setattr("cal_ratio_trainer.runs.run.Run.redraw", lambda run: [])
         return train_networks(work, say=lambda text: None, details=lambda figures: f"AUC {figures.roc.auc}")
 
 
@@ -140,7 +140,7 @@ def set_of(summary: NetworkSetSummary) -> NetworkSet:
 
 def newest_weights(run: Run) -> dict[str, np.ndarray]:
     """The newest weights of a network."""
-    return read_keras(run.path / "keras" / "final_model.keras")[1]
+    return read_own_network(run.path / "keras" / "final_model.keras").weights
 
 
 def are_equal(first: Run, second: Run) -> bool:

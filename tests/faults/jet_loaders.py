@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, read_used_events, write_used_events
 from cal_ratio_trainer.jets import Jets
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import open_jets, read_jets
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.runs.test_sample import MAIN_FILE, TestJets
@@ -34,8 +34,8 @@ def _jets(folder: Path) -> Path:
 
 
 def _read_jets(file: Path) -> object:
-    loaded = load_jets(file)
-    return _digest(loaded.jets), loaded.metadata
+    loaded = open_jets(file)
+    return _digest(loaded.load()), loaded.metadata
 
 
 def _earlier_jets(folder: Path) -> Path:
@@ -62,7 +62,7 @@ def _pickle(folder: Path) -> Path:
 
 
 def _read_any(file: Path) -> None:
-    load_jets(file)
+    read_jets(file)
 
 
 def _events(folder: Path) -> Path:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import h5py
 
-from cal_ratio_trainer.formats import hdf5_content
+from cal_ratio_trainer.formats import hdf5_reader
 from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_file import WEIGHTS, keras_model_bytes
-from cal_ratio_trainer.formats.keras_reading import read_keras
-from cal_ratio_trainer.formats.network_file import read_network
+from cal_ratio_trainer.formats.network_file import read_network, read_own_network
 from cal_ratio_trainer.formats.safetensors_file import safetensors_bytes
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
 from cal_ratio_trainer.runs.earlier_run import read_history
@@ -54,12 +53,12 @@ def _made(content: Callable[[], bytes], name: str) -> Callable[[Path], Path]:
 
 
 def _read_ours(file: Path) -> None:
-    hdf5_content._run_reader = _reader()
-    read_keras(file)
+    hdf5_reader._run_reader = _reader()
+    read_own_network(file)
 
 
 def _read_foreign(file: Path) -> None:
-    hdf5_content._run_reader = _reader()
+    hdf5_reader._run_reader = _reader()
     read_network(file)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import uproot
 
 from cal_ratio_trainer.jets.labels import DataType
-from cal_ratio_trainer.jets.store import read_jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.ntuple.events import HLT_JETS, LLPS
 from cal_ratio_trainer.ntuple.file_conversion import convert_whole
 from cal_ratio_trainer.ntuple.request import Request, Selection

@@ -35,10 +35,10 @@ def with_kernel_as_keras_has_it(content: Content, layer: str) -> Content:
     return changed
 
 
-def without_recurrent_activation(content: Content, layer: str) -> Content:
-    """LSTM without its recurrent activation."""
+def with_hard_sigmoid(content: Content, layer: str) -> Content:
+    """LSTM with the activation that frugally-deep 0.15 takes if the file gives none."""
     changed = copy.deepcopy(content)
-    del entry(changed, layer)["config"]["recurrent_activation"]
+    entry(changed, layer)["config"]["recurrent_activation"] = "hard_sigmoid"
     return changed
 
 
@@ -59,7 +59,7 @@ def all_damages(content: Content) -> Iterator[tuple[str, Callable[[Content], Con
                     f"{name}: gates {first} and {second}",
                     lambda said, n=name, a=first, b=second: with_swapped_gates(said, n, a, b),  # type: ignore[misc]
                 )
-            yield f"{name}: recurrent_activation", lambda said, n=name: without_recurrent_activation(said, n)  # type: ignore[misc]
+            yield f"{name}: recurrent_activation", lambda said, n=name: with_hard_sigmoid(said, n)  # type: ignore[misc]
         if kind == "Conv1D":
             yield f"{name}: kernel", lambda said, n=name: with_kernel_as_keras_has_it(said, n)  # type: ignore[misc]
             yield f"{name}: activation", lambda said, n=name: with_other_activation(said, n)  # type: ignore[misc]

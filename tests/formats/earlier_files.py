@@ -11,8 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cal_ratio_trainer.formats.fdeep_file import Flavour, LoadTest, architecture, fdeep_bytes
+from cal_ratio_trainer.formats.fdeep_file import Flavour, architecture, fdeep_bytes
 from cal_ratio_trainer.formats.layers import Layer, classifier_layers
+from cal_ratio_trainer.formats.probe_jets import KnownScores, PaddedJets
 from cal_ratio_trainer.network.shape import NetworkShape
 from tests.formats.numpy_network import random_inputs, scores
 
@@ -105,10 +106,7 @@ def fdeep_file(shape: NetworkShape, weights: Weights, flavour: Flavour, filled: 
     """A file of frugally-deep with test jets."""
     constituents, jets = random_inputs(shape, filled, seed=3)
     expected = scores(shape, weights, constituents, jets)
-    tests = [
-        LoadTest((*(padded[i] for padded in constituents), jets[i]), expected[i].astype(np.float32))
-        for i in range(len(filled))
-    ]
+    tests = KnownScores(PaddedJets((*constituents, jets)), expected.astype(np.float32))
     return fdeep_bytes(shape, weights, flavour, tests)
 
 

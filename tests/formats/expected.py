@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from cal_ratio_trainer.building.scaling import scale
-from cal_ratio_trainer.formats.probe_jets import PaddedJets, drawn_jets, padded_inputs, probes_of
-from cal_ratio_trainer.formats.self_check import Expected, KnownScores
+from cal_ratio_trainer.formats.model_card import NetworkFacts
+from cal_ratio_trainer.formats.onnx_graph import Preprocessing
+from cal_ratio_trainer.formats.probe_jets import KnownScores, PaddedJets, drawn_jets, padded_inputs, probes_of
+from cal_ratio_trainer.formats.self_check import NetworkToWrite, Probes
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import NetworkShape
 from tests.formats import numpy_network
@@ -28,6 +30,7 @@ def known_scores(shape: NetworkShape, weights: Mapping[str, np.ndarray]) -> Know
     return KnownScores(inputs, numpy_network.scores(shape, weights, constituents, jets).astype(np.float32))
 
 
-def expected_of(shape: NetworkShape, weights: Mapping[str, np.ndarray]) -> Expected:
-    """Expected content and scores of a network file."""
-    return Expected(shape, weights, known_scores(shape, weights))
+def expected_of(shape: NetworkShape, weights: Mapping[str, np.ndarray]) -> NetworkToWrite:
+    """The network that a file should hold, with jets and their scores."""
+    probes = Probes(known_scores(shape, weights), probe_inputs(shape)[1])
+    return NetworkToWrite(NetworkFacts("network", shape, Preprocessing(USUAL)), weights, probes)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.formats.fdeep_file import Flavour, LoadTest, fdeep_bytes
-from cal_ratio_trainer.formats.fdeep_reading import BadFdeepFile, read_fdeep
+from cal_ratio_trainer.formats.fdeep_file import Flavour, fdeep_bytes
+from cal_ratio_trainer.formats.fdeep_reading import BadFdeepFile, network_from_fdeep, read_fdeep
 from cal_ratio_trainer.formats.graph import evaluate
 from cal_ratio_trainer.formats.layers import NonFiniteWeights
-from cal_ratio_trainer.formats.stored_layers import BadNetworkFile
+from cal_ratio_trainer.formats.probe_jets import KnownScores, PaddedJets
+from cal_ratio_trainer.formats.stored_network import BadNetworkFile
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats import damage
 from tests.formats.numpy_network import random_inputs, random_weights, scores
@@ -22,13 +23,10 @@ from tests.formats.shapes import SHAPES
 FILLED = (0, 1, 5, 30)
 
 
-def load_tests() -> list[LoadTest]:
+def load_tests() -> KnownScores:
     """Two jets with made-up scores."""
     constituents, jets = random_inputs(DEFAULT_SHAPE, (1, 30), seed=3)
-    inputs = [*constituents, jets]
-    return [
-        LoadTest(tuple(array[i] for array in inputs), np.array([0.2, 0.3, 0.5], dtype=np.float32)) for i in range(2)
-    ]
+    return KnownScores(PaddedJets((*constituents, jets)), np.array([[0.2, 0.3, 0.5]] * 2, dtype=np.float32))
 
 
 def written(flavour: Flavour = Flavour.KERAS_2) -> bytes:
@@ -40,7 +38,7 @@ def written(flavour: Flavour = Flavour.KERAS_2) -> bytes:
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_file_read_as_the_library_does_gives_the_network_s_scores(name: str, flavour: Flavour) -> None:
     shape, weights = SHAPES[name], random_weights(SHAPES[name], seed=1)
-    found = read_fdeep(fdeep_bytes(shape, weights, flavour, []))
+    found = read_fdeep(fdeep_bytes(shape, weights, flavour, None))
     constituents, jets = random_inputs(shape, FILLED, seed=2)
     expected = scores(shape, weights, constituents, jets)
     np.testing.assert_allclose(evaluate(found.graph, [*constituents, jets]), expected, rtol=0, atol=1e-12)
@@ -57,11 +55,11 @@ def test_the_shapes_of_inputs_and_output_stand_in_the_file(flavour: Flavour) -> 
 
 
 def test_jets_of_the_load_check_come_back_as_they_were() -> None:
-    inputs, found = read_fdeep(written()).test_arrays()
-    for i, test in enumerate(load_tests()):
-        np.testing.assert_array_equal(found[i], test.scores)
-        for array, wanted in zip(inputs, test.inputs, strict=True):
-            np.testing.assert_array_equal(array[i], wanted)
+    found, expected = read_fdeep(written()).tests, load_tests()
+    assert found is not None
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    for array, wanted in zip(found.inputs.arrays, expected.inputs.arrays, strict=True):
+        np.testing.assert_array_equal(array, wanted)
 
 
 @pytest.mark.parametrize("flavour", Flavour)
@@ -79,15 +77,15 @@ def test_weights_of_a_diverged_training_are_refused() -> None:
     weights = random_weights(DEFAULT_SHAPE, seed=1)
     weights["output.bias"][0] = np.inf
     with pytest.raises(NonFiniteWeights, match=r"output\.bias holds 1 values"):
-        fdeep_bytes(DEFAULT_SHAPE, weights, Flavour.KERAS_2, [])
+        fdeep_bytes(DEFAULT_SHAPE, weights, Flavour.KERAS_2, None)
 
 
-def test_an_unsaid_recurrent_activation_is_read_with_the_library_s_default() -> None:
-    for flavour, default in ((Flavour.KERAS_2, "hard_sigmoid"), (Flavour.KERAS_3, "sigmoid")):
-        content = damage.without_recurrent_activation(json.loads(written(flavour)), "lstm_1")
-        graph = read_fdeep(json.dumps(content).encode()).graph
-        assert graph.layers["lstm_1"].config["recurrent_activation"] == default
-        assert graph.layers["lstm"].config["recurrent_activation"] == "sigmoid"
+@pytest.mark.parametrize("flavour", Flavour)
+def test_a_file_that_does_not_give_the_recurrent_activation_is_refused(flavour: Flavour) -> None:
+    content = json.loads(written(flavour))
+    del damage.entry(content, "lstm_1")["config"]["recurrent_activation"]
+    with pytest.raises(BadNetworkFile, match="layer 'lstm_1': recurrent_activation is None, expected 'sigmoid'"):
+        network_from_fdeep(json.dumps(content).encode())
 
 
 def drop(*path: str) -> Callable[[Any], None]:
@@ -129,7 +127,7 @@ def test_a_damaged_file_is_refused_by_the_name_of_its_layer(change: Callable[[An
     content = json.loads(written())
     change(content)
     with pytest.raises(BadNetworkFile, match=re.escape(said)):
-        read_fdeep(json.dumps(content).encode())
+        network_from_fdeep(json.dumps(content).encode())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"[1]", b"null", b"\xff\xfe\x00"])

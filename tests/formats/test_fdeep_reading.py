@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.files.json_text import BadJson
+from cal_ratio_trainer.formats.architecture import BadArchitecture
 from cal_ratio_trainer.formats.fdeep_file import Flavour, decoded_floats, encoded_floats
 from cal_ratio_trainer.formats.fdeep_reading import BadFdeepFile, network_from_fdeep
-from cal_ratio_trainer.formats.keras_file import BadArchitecture
-from cal_ratio_trainer.formats.stored_layers import BadWeightsFile, StoredNetwork
+from cal_ratio_trainer.formats.stored_network import BadWeightsFile, StoredNetwork
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.damage import all_damages
 from tests.formats.earlier_files import fdeep_file
@@ -105,11 +105,11 @@ def test_a_file_without_test_jets_is_taken_with_a_note(good: Content) -> None:
         (lambda c: c.update(tests=[1]), "a test jet has no inputs"),
         (
             lambda c: c["tests"][0]["inputs"].pop(),
-            r"inputs of the shapes \[\[30, 12\], \[20, 10\], \[30, 6\]\]",
+            r"of the shapes \[\[30, 12\], \[20, 10\], \[30, 6\], \[3\]\] and",
         ),
         (
             lambda c: c["tests"][0]["inputs"][0].update(shape=[12, 30]),
-            r"inputs of the shapes \[\[12, 30\]",
+            r"of the shapes \[\[12, 30\]",
         ),
         (
             lambda c: c["tests"][0]["inputs"][0].update(values=["AACAPw=="]),

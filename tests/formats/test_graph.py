@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.formats.graph import BadGraph, Graph, GraphLayer, evaluate, graph_of
+from cal_ratio_trainer.formats.graph import BadGraph, Graph, evaluate, graph_of
+from cal_ratio_trainer.formats.hdf5_reader import StoredLayer
+from cal_ratio_trainer.formats.layers import Layer
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.numpy_network import random_inputs, random_weights, scores
 from tests.formats.shapes import SHAPES
@@ -40,9 +42,12 @@ def with_layer(name: str, **changes: Any) -> Graph:
         (with_layer("lstm", sources=("nowhere",)), "there is no layer 'nowhere'"),
         (with_layer("dense_1", sources=("dropout_12",)), "reads its own output"),
         (with_layer("conv1d", sources=("track_input_cr",)), "layer 'conv1d': "),
-        (with_layer("dense_1", config={"activation": "gelu", "use_bias": True}), "the activation 'gelu' is not known"),
-        (with_layer("dense_1", config={"activation": "relu"}), "use_bias is None, expected True"),
-        (with_layer("lstm", config={"use_bias": True}), "layer 'lstm': 'activation'"),
+        (
+            with_layer("dense_1", settings={"activation": "gelu", "use_bias": True}),
+            "the activation 'gelu' is not known",
+        ),
+        (with_layer("dense_1", settings={"activation": "relu"}), "use_bias is None, expected True"),
+        (with_layer("lstm", settings={"use_bias": True}), "layer 'lstm': 'activation'"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_the_name_of_its_layer(graph: Graph, said: str) -> None:
@@ -65,7 +70,8 @@ def test_activations_are_those_of_the_libraries() -> None:
         "hard_sigmoid": np.array([[0, 0, 0.3, 0.5, 0.7, 1, 1]]),
     }
     for name, wanted in expected.items():
-        weights = {"kernel": np.eye(7), "bias": np.zeros(7)}
-        layer = GraphLayer("Dense", "dense", ("input",), {"activation": name, "use_bias": True}, weights)
-        graph = Graph({"input": GraphLayer("InputLayer", "input", ()), "dense": layer}, ("input",), "dense")
+        stored = StoredLayer("Dense", "dense", "", (np.eye(7, dtype=np.float32), np.zeros(7, dtype=np.float32)))
+        layer = Layer("Dense", "dense", ("input",), settings={"activation": name, "use_bias": True})
+        layers = {"input": Layer("InputLayer", "input", ()), "dense": layer}
+        graph = Graph(layers, ("input",), "dense", {"dense": stored})
         np.testing.assert_allclose(evaluate(graph, [values]), wanted, rtol=0, atol=1e-12)

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.errors import InputFileError
+from cal_ratio_trainer.formats.architecture import architecture_of
 from cal_ratio_trainer.formats.fdeep_file import Flavour
-from cal_ratio_trainer.formats.keras_file import architecture_of, keras_model_bytes
+from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.formats.network_file import read_network
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 from tests.formats.earlier_files import (
@@ -33,8 +34,6 @@ from tests.formats.earlier_files import (
 )
 from tests.formats.numpy_network import random_weights
 from tests.formats.shapes import SHAPES
-
-pytestmark = pytest.mark.usefixtures("forked_hdf5_reader")
 
 EQUAL_WIDTHS = NetworkShape(
     branches=(
@@ -190,7 +189,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Config]], Any], str]] = {
     ),
     "another width": (
         lambda c: c["conv1d_3"]["config"].update(filters=65),
-        r"layer 'conv1d_3' .*: kernel has shape \(1, 10, 64\), expected \(1, 10, 65\)",
+        r"layer 'conv1d_3' .*: kernel has shape \(10, 64\), expected \(10, 65\)",
     ),
     "a width that is none": (
         lambda c: c["conv1d_3"]["config"].update(filters=True),

@@ -19,20 +19,16 @@ from safetensors.numpy import save
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats import registry
+from cal_ratio_trainer.formats.export import Exported, export_networks, output_files
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
-from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
-from cal_ratio_trainer.formats.network_file import read_network
+from cal_ratio_trainer.formats.network_file import read_network, read_own_network
 from cal_ratio_trainer.formats.onnx_graph import MissingOnnx, Preprocessing
+from cal_ratio_trainer.formats.probe_jets import KnownScores
 from cal_ratio_trainer.formats.registry import (
     NetworkFormat,
-    NetworkToWrite,
-    Probes,
-    Source,
     UnknownFormat,
-    export_networks,
     formats,
-    output_files,
     register_format,
 )
 from cal_ratio_trainer.formats.safetensors_file import (
@@ -41,8 +37,8 @@ from cal_ratio_trainer.formats.safetensors_file import (
     network_from_safetensors,
     safetensors_bytes,
 )
-from cal_ratio_trainer.formats.self_check import Expected, ExportFailed, KnownScores
-from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
+from cal_ratio_trainer.formats.self_check import ExportFailed, NetworkToWrite, Probes
+from cal_ratio_trainer.formats.stored_network import BadNetworkFile, StoredNetwork
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from tests.formats.expected import USUAL, known_scores, probe_inputs
 from tests.formats.numpy_network import random_weights
@@ -52,9 +48,9 @@ from tests.reporting.some_reports import HOSTILE
 WEIGHTS = random_weights(DEFAULT_SHAPE, seed=1)
 
 
-def write_npz(source: Source) -> bytes:
+def write_npz(network: NetworkToWrite) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **dict(source.weights))  # type: ignore[arg-type]
+    np.savez(buffer, **dict(network.weights))  # type: ignore[arg-type]
     return b"NPZ " + buffer.getvalue()
 
 
@@ -63,9 +59,9 @@ def read_npz(content: bytes) -> StoredNetwork:
         return StoredNetwork(DEFAULT_SHAPE, dict(arrays), "npz")
 
 
-def check_npz(content: bytes, expected: Expected) -> float:
+def check_npz(content: bytes, network: NetworkToWrite) -> float:
     for name, values in read_npz(content).weights.items():
-        if not np.array_equal(values, expected.weights[name]):
+        if not np.array_equal(values, network.weights[name]):
             raise ValueError(f"{name} differs")
     return 0.0
 
@@ -94,7 +90,7 @@ def test_a_format_from_outside_is_written_checked_and_read(tmp_path: Path) -> No
 
 def test_a_file_that_fails_the_check_of_its_format_is_not_kept(outside: NetworkFormat, tmp_path: Path) -> None:
     other = random_weights(DEFAULT_SHAPE, seed=2)
-    register_format(replace(outside, write=lambda source: write_npz(replace(source, weights=other))))
+    register_format(replace(outside, write=lambda network: write_npz(replace(network, weights=other))))
     with pytest.raises(ExportFailed, match=r"model\.npz was written but failed its check.*differs"):
         export_network(output_files(tmp_path / "model.json", "npz"), facts(), WEIGHTS, probes())
     assert list(tmp_path.iterdir()) == []
@@ -106,9 +102,9 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 
 
 def test_every_content_is_of_one_format_at_most() -> None:
-    source = Source(facts(), WEIGHTS, probes())
+    network = NetworkToWrite(facts(), WEIGHTS, probes())
     for each in formats().values():
-        content = each.write(source)
+        content = each.write(network)
         taking = [other.name for other in formats().values() if other.recognises and other.recognises(content)]
         assert taking == ([] if each.name == "onnx" else [each.name.removesuffix("-keras3")])
 
@@ -186,13 +182,13 @@ def export_network(
     weights: Mapping[str, np.ndarray],
     jets: Probes,
     **onnx_options: Any,
-) -> registry.Exported:
+) -> Exported:
     """Writes a set of one network."""
-    source = Source(known, weights, jets, **onnx_options)
-    return export_networks([NetworkToWrite(files, source)], known, next(iter(files.values())))
+    network = NetworkToWrite(known, weights, jets, files, **onnx_options)
+    return export_networks([network], known, next(iter(files.values())))
 
 
-def write_all(folder: Path, shape: NetworkShape = DEFAULT_SHAPE) -> registry.Exported:
+def write_all(folder: Path, shape: NetworkShape = DEFAULT_SHAPE) -> Exported:
     """All formats of the network with random weights."""
     files = output_files(folder / "model.json", "all")
     return export_network(files, facts(shape), random_weights(shape, seed=1), probes(shape))
@@ -225,10 +221,13 @@ def test_all_formats_of_a_network_are_written_and_pass_their_check(name: str, tm
         assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size_bytes, file.sha256)
         assert file.largest_difference < 1e-5
         assert file.jets_checked == 96
-    shape, weights = read_keras(done.paths[2])
+    stored = read_own_network(done.paths[2])
+    shape, weights = stored.shape, stored.weights
     assert shape == SHAPES[name]
     np.testing.assert_array_equal(weights["output.kernel"], random_weights(SHAPES[name], seed=1)["output.kernel"])
-    assert len(read_fdeep(done.paths[0].read_bytes()).tests) == 12
+    tests = read_fdeep(done.paths[0].read_bytes()).tests
+    assert tests is not None
+    assert len(tests.inputs) == 12
 
 
 def test_the_same_network_gives_the_same_bytes_of_every_file_cards_included(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import copy
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ import h5py
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.formats.fdeep_file import Flavour, LoadTest, decoded_floats, encoded_floats, fdeep_bytes
+from cal_ratio_trainer.formats.fdeep_file import Flavour, decoded_floats, encoded_floats, fdeep_bytes
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.graph import evaluate
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.formats.onnx_file import onnx_bytes
+from cal_ratio_trainer.formats.probe_jets import KnownScores
 from cal_ratio_trainer.formats.self_check import (
-    Expected,
     ExportFailed,
+    NetworkToWrite,
     check_fdeep,
     check_file,
     check_keras,
@@ -33,20 +35,21 @@ from tests.formats.shapes import ANY_LENGTH
 from tests.formats.test_keras_file import with_config_changed, with_weights_changed
 
 WEIGHTS = random_weights(DEFAULT_SHAPE, seed=1)
-DAMAGES = [what for what, _ in all_damages(json.loads(fdeep_bytes(DEFAULT_SHAPE, WEIGHTS, Flavour.KERAS_2, [])))]
+DAMAGES = [what for what, _ in all_damages(json.loads(fdeep_bytes(DEFAULT_SHAPE, WEIGHTS, Flavour.KERAS_2, None)))]
 
 
 @pytest.fixture(scope="module")
-def expected() -> Expected:
+def expected() -> NetworkToWrite:
     """Expected content and scores of files of the network."""
     return expected_of(DEFAULT_SHAPE, WEIGHTS)
 
 
 @pytest.fixture(scope="module")
-def content(expected: Expected) -> dict[str, Any]:
+def content(expected: NetworkToWrite) -> dict[str, Any]:
     """A good frugally-deep file as JSON."""
-    known = expected.known
-    tests = [LoadTest(known.inputs.of(jet), known.scores[jet]) for jet in range(0, len(known.inputs), 12)]
+    known = expected.known_scores()
+    jets = np.arange(0, len(known.inputs), 12)
+    tests = KnownScores(known.inputs.take(jets), known.scores[jets])
     said: dict[str, Any] = json.loads(fdeep_bytes(DEFAULT_SHAPE, WEIGHTS, Flavour.KERAS_2, tests))
     return said
 
@@ -56,7 +59,7 @@ def in_bytes(content: dict[str, Any]) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def test_good_files_pass_and_the_largest_difference_is_told(expected: Expected, content: dict[str, Any]) -> None:
+def test_good_files_pass_and_the_largest_difference_is_told(expected: NetworkToWrite, content: dict[str, Any]) -> None:
     assert 0 < check_fdeep(in_bytes(content), expected) < 1e-6
     assert 0 < check_keras(keras_model_bytes(DEFAULT_SHAPE, WEIGHTS), expected) < 1e-6
     assert 0 < check_onnx(onnx_bytes(DEFAULT_SHAPE, WEIGHTS, {}), expected) < 1e-5
@@ -73,7 +76,7 @@ def test_files_of_any_length_must_know_the_row_of_an_empty_slot() -> None:
 
 @pytest.mark.parametrize("what", DAMAGES)
 def test_each_damage_of_a_frugally_deep_file_is_caught_by_the_scores_alone(
-    what: str, expected: Expected, content: dict[str, Any]
+    what: str, expected: NetworkToWrite, content: dict[str, Any]
 ) -> None:
     damaged = dict(all_damages(content))[what](copy.deepcopy(content))
     damaged["hash"] = _hash_of(damaged)
@@ -92,12 +95,12 @@ def _right_test(content: dict[str, Any]) -> dict[str, Any]:
     """First load test with the scores of the damaged network, so that it does not detect the damage."""
     test = content["tests"][0]
     found = read_fdeep(in_bytes({**content, "tests": [test]}))
-    inputs, _ = found.test_arrays()
-    scores = encoded_floats(evaluate(found.graph, inputs)[0])
+    assert found.tests is not None
+    scores = encoded_floats(evaluate(found.graph, found.tests.inputs.arrays)[0])
     return {**test, "outputs": [{"shape": [3], "values": scores}]}
 
 
-def test_any_bit_of_any_weight_is_seen(expected: Expected, content: dict[str, Any]) -> None:
+def test_any_bit_of_any_weight_is_seen(expected: NetworkToWrite, content: dict[str, Any]) -> None:
     draw = random.Random(1)
     for layer, parameters in content["trainable_params"].items():
         for name in (draw.choice(list(parameters)),):
@@ -129,7 +132,7 @@ def test_any_bit_of_any_weight_is_seen(expected: Expected, content: dict[str, An
     ],
 )
 def test_what_the_jets_do_not_show_is_seen_too(
-    change: Callable[[Any], None], said: str, expected: Expected, content: dict[str, Any]
+    change: Callable[[Any], None], said: str, expected: NetworkToWrite, content: dict[str, Any]
 ) -> None:
     damaged = copy.deepcopy(content)
     change(damaged)
@@ -153,7 +156,7 @@ def change_lowest_bit(file: h5py.File) -> None:
     values[...] = changed
 
 
-def test_a_wrong_keras_file_is_caught(expected: Expected, tmp_path: Path) -> None:
+def test_a_wrong_keras_file_is_caught(expected: NetworkToWrite, tmp_path: Path) -> None:
     path = tmp_path / "network.keras"
     path.write_bytes(keras_model_bytes(DEFAULT_SHAPE, WEIGHTS))
     with pytest.raises(ValueError, match="are off by up to"):
@@ -165,14 +168,16 @@ def test_a_wrong_keras_file_is_caught(expected: Expected, tmp_path: Path) -> Non
         check_keras(backwards, expected)
 
 
-def test_an_onnx_file_with_keras_order_of_gates_is_caught(expected: Expected, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_onnx_file_with_keras_order_of_gates_is_caught(
+    expected: NetworkToWrite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cal_ratio_trainer.formats.onnx_file._KERAS_GATE_OF", (0, 1, 2, 3))
     with pytest.raises(ValueError, match="scores of a batch of 1 are off by up to"):
         check_onnx(onnx_bytes(DEFAULT_SHAPE, WEIGHTS, {}), expected)
 
 
 def test_an_error_names_the_file_and_a_file_that_reads_back_otherwise_is_refused(
-    expected: Expected, content: dict[str, Any], tmp_path: Path
+    expected: NetworkToWrite, content: dict[str, Any], tmp_path: Path
 ) -> None:
     good, file, named = in_bytes(content), tmp_path / ".model.part.json", Path("model.json")
     file.write_bytes(good)
@@ -186,8 +191,9 @@ def test_an_error_names_the_file_and_a_file_that_reads_back_otherwise_is_refused
             check_file(file, check, b"no network", named, expected)
 
 
-def test_scores_that_are_no_numbers_do_not_pass(expected: Expected) -> None:
-    known = expected.known
-    unknown = Expected(expected.shape, expected.weights, type(known)(known.inputs, np.full_like(known.scores, np.nan)))
+def test_scores_that_are_no_numbers_do_not_pass(expected: NetworkToWrite) -> None:
+    known = expected.known_scores()
+    scores = KnownScores(known.inputs, np.full_like(known.scores, np.nan))
+    unknown = replace(expected, probes=replace(expected.probes, scaled=scores))
     with pytest.raises(ValueError, match="are off by up to nan"):
         check_keras(keras_model_bytes(DEFAULT_SHAPE, WEIGHTS), unknown)

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.jets.filling import Disk, Memory, NoRoomOnDisk
+from cal_ratio_trainer.jets.filling import NoRoomOnDisk, RowsInMemory, RowsOnDisk
 
 
 def test_rows_on_disk_are_those_in_memory_and_leave_no_file(tmp_path: Path) -> None:
-    blocks = [np.random.default_rng(1).random((3, length)).astype(np.float32) for length in (5, 0, 7)]
-    disk, memory = Disk(tmp_path / "cache").rows(3, 0), Memory().rows(3, 0)
+    blocks = [np.random.default_rng(1).random((length, 3)).astype(np.float32) for length in (5, 0, 7)]
+    disk, memory = RowsOnDisk(3, tmp_path / "cache"), RowsInMemory(3, 0)
     for block in blocks:
         disk.append(block)
         memory.append(block)
@@ -23,17 +23,17 @@ def test_rows_on_disk_are_those_in_memory_and_leave_no_file(tmp_path: Path) -> N
 
 
 def test_an_array_without_rows_is_one() -> None:
-    assert Memory().rows(3, 10).finish().shape == (0, 3)
+    assert RowsInMemory(3, 10).finish().shape == (0, 3)
 
 
 def test_no_rows_on_disk_are_an_array_without_rows(tmp_path: Path) -> None:
-    assert Disk(tmp_path).rows(4, 10).finish().shape == (0, 4)
+    assert RowsOnDisk(4, tmp_path).finish().shape == (0, 4)
 
 
 def test_an_upper_bound_that_is_too_low_costs_time_only() -> None:
-    rows = Memory().rows(2, 1)
+    rows = RowsInMemory(2, 1)
     for _ in range(3):
-        rows.append(np.ones((2, 4), dtype=np.float32))
+        rows.append(np.ones((4, 2), dtype=np.float32))
     np.testing.assert_array_equal(rows.finish(), np.ones((12, 2)))
 
 
@@ -42,8 +42,8 @@ def test_a_full_disk_is_told_with_the_folder_and_what_to_do(tmp_path: Path) -> N
         def write(self, _: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    rows = Disk(tmp_path).rows(1, 0)
-    rows._file = Full()  # type: ignore[attr-defined]
+    rows = RowsOnDisk(1, tmp_path)
+    rows._file = Full()  # type: ignore[assignment]
     with pytest.raises(NoRoomOnDisk, match=rf"{tmp_path.name} is full.*set cache_path to another folder"):
         rows.append(np.ones((1, 1), dtype=np.float32))
 
@@ -51,4 +51,4 @@ def test_a_full_disk_is_told_with_the_folder_and_what_to_do(tmp_path: Path) -> N
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NoRoomOnDisk, match=r"file/cache cannot be written \(Not a directory\)"):
-        Disk(tmp_path / "file" / "cache").rows(1, 0)
+        RowsOnDisk(1, tmp_path / "file" / "cache")

@@ -9,11 +9,10 @@ import pytest
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
 from cal_ratio_trainer.files.atomic import UnusableOutput
-from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Jets
-from cal_ratio_trainer.jets.loading import OutputExists, check_output, load_jets, open_jets, writing_layout
+from cal_ratio_trainer.jets.loading import OutputExists, check_output, open_jets, read_jets, writing_layout
 from cal_ratio_trainer.jets.metadata import DataTaking, JetMetadata
-from cal_ratio_trainer.jets.store import is_ragged, write_jets
+from cal_ratio_trainer.jets.store import write_jets
 from tests.factories.files import SCALING, write_flat
 from tests.factories.jets import (
     assert_same_constituents,
@@ -55,10 +54,10 @@ def test_a_file_that_was_rewritten_without_its_metadata_is_told_in_one_sentence(
 def test_all_formats_give_the_same_jets(files: dict[str, Path]) -> None:
     expected = converted_jets(8)
     for path in files.values():
-        assert_same_constituents(load_jets(path).jets, expected)
+        assert_same_constituents(read_jets(path), expected)
         assert_same_constituents(Jets.concatenate(list(open_jets(path).batches(3))), expected)
         assert open_jets(path).scalars(["label", "runNumber"]).column("runNumber").to_pylist() == [284500] * 8
-    assert_same_jets(load_jets(files["ragged Parquet"]).jets, expected)
+    assert_same_jets(read_jets(files["ragged Parquet"]), expected)
 
 
 def test_years_and_energy_of_a_built_file_come_from_the_run_numbers_of_its_jets(tmp_path: Path) -> None:
@@ -98,12 +97,12 @@ def test_other_files_are_told_what_they_seem_to_be(tmp_path: Path, content: byte
     path = tmp_path / "file.parquet"
     path.write_bytes(content)
     with pytest.raises(InputFileError, match=said):
-        load_jets(path)
+        read_jets(path)
 
 
 def test_folders_and_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="is a folder"):
-        load_jets(tmp_path)
+        read_jets(tmp_path)
     with pytest.raises(InputFileError, match="no such file"):
         open_jets(tmp_path / "never")
 
@@ -119,7 +118,6 @@ def test_the_layout_to_write_follows_the_name_and_the_wish(tmp_path: Path) -> No
             writer.write(jets)
             writer.finish(converted_metadata())
         assert open_jets(tmp_path / name).report.layout == expected
-    assert is_ragged(open_parquet(tmp_path / "a.parquet"))
 
 
 def test_an_output_destroys_nothing(tmp_path: Path) -> None:
@@ -141,8 +139,8 @@ def test_a_flat_parquet_file_of_many_row_groups_is_read(tmp_path: Path) -> None:
     jets = converted_jets(50)
     write_flat(tmp_path / "one.parquet", jets, converted_metadata())
     pq.write_table(pq.read_table(tmp_path / "one.parquet"), tmp_path / "many.parquet", row_group_size=7)
-    assert_same_constituents(load_jets(tmp_path / "many.parquet").jets, jets)
-    np.testing.assert_array_equal(load_jets(tmp_path / "many.parquet").jets["jet_pt"], jets["jet_pt"])
+    assert_same_constituents(read_jets(tmp_path / "many.parquet"), jets)
+    np.testing.assert_array_equal(read_jets(tmp_path / "many.parquet")["jet_pt"], jets["jet_pt"])
 
 
 def test_null_and_unknown_labels_are_counted(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Properties of ragged arrays."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.jets import Ragged
+from cal_ratio_trainer.jets import CONSTITUENTS, Constituent, Ragged
+from tests.factories.jets import converted_jets
 
 FEATURES = 3
 SLOTS = 7
@@ -113,3 +116,19 @@ def test_offsets_that_do_not_fit_are_refused(offsets: list[int], reason: str) ->
 def test_a_padding_row_of_another_width_is_refused() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         Ragged(np.zeros((0, 3), np.float32), np.zeros(1, np.int64), np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", CONSTITUENTS, ids=lambda kind: kind.name)
+def test_jets_are_chosen_and_filled_alike_in_both_orders_of_memory(kind: Constituent, order: Literal["C", "F"]) -> None:
+    lists = converted_jets(40).constituents[kind.name]
+    ragged = Ragged(np.asarray(lists.values, order=order), lists.offsets, lists.padding)
+    kept = np.arange(40) % 3 == 0
+    for found, expected in (
+        (ragged.where(kept), lists.take(np.flatnonzero(kept))),
+        (ragged.where(~kept & kept), lists.slice(0, 0)),
+        (ragged.filled(30), lists.filled(30)),
+    ):
+        for name in ("values", "offsets", "padding"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert ragged.where(np.ones(40, bool)) is ragged

@@ -12,20 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
-from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Jets, Ragged
+from cal_ratio_trainer.jets.jet_file import writing
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import METADATA_KEY, JetMetadata, Normalisation, Scaling
 from cal_ratio_trainer.jets.store import (
     ROWS_A_GROUP,
-    is_ragged,
-    iterate_jets,
-    max_constituents,
-    read_jets,
+    JetsWriter,
+    RaggedFile,
     read_metadata,
     read_scalars,
-    scalar_names,
     write_jets,
-    writing,
 )
 from tests.factories.jets import assert_same_jets, converted_jets, converted_metadata
 from tests.faults.campaign import run_campaign
@@ -37,7 +34,7 @@ def test_what_is_written_is_read_whole_or_in_batches(tmp_path: Path, count: int,
     jets, path = converted_jets(count, seed=seed), tmp_path / "jets.parquet"
     write_jets(path, jets, converted_metadata())
     assert_same_jets(read_jets(path), jets) if count else None
-    batches = list(iterate_jets(path, rows))
+    batches = list(RaggedFile(path).batches(rows))
     assert all(len(batch) <= rows for batch in batches)
     if batches:
         assert_same_jets(Jets.concatenate(batches), jets)
@@ -87,14 +84,14 @@ def test_only_the_scalars_asked_for_are_read(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
     write_jets(path, converted_jets(2), converted_metadata())
     assert read_scalars(path, ["runNumber"]).column_names == ["runNumber"]
-    assert "clus_pt" not in scalar_names(path)
+    assert "clus_pt" not in RaggedFile(path).scalar_names()
     with pytest.raises(MissingColumn, match=r"runNumbr \(did you mean runNumber\?\)"):
         read_scalars(path, ["runNumbr"])
 
 
 def test_a_block_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     def fail() -> None:
-        with writing(tmp_path / "jets.parquet") as writer:
+        with writing(tmp_path / "jets.parquet", JetsWriter) as writer:
             writer.write(converted_jets(2))
             raise KeyError
 
@@ -104,10 +101,10 @@ def test_a_block_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_not_finished_is_no_file_of_jets(tmp_path: Path) -> None:
-    with writing(tmp_path / "jets.parquet") as writer:
+    with writing(tmp_path / "jets.parquet", JetsWriter) as writer:
         writer.write(converted_jets(2))
     with pytest.raises(InputFileError, match="metadata are missing"):
-        read_jets(tmp_path / "jets.parquet")
+        read_metadata(tmp_path / "jets.parquet")
 
 
 def test_batches_with_other_padding_rows_are_refused(tmp_path: Path) -> None:
@@ -115,7 +112,7 @@ def test_batches_with_other_padding_rows_are_refused(tmp_path: Path) -> None:
     other = {n: Ragged(r.values, r.offsets, r.padding - 1) for n, r in first.constituents.items()}
 
     def write() -> None:
-        with writing(tmp_path / "jets.parquet") as writer:
+        with writing(tmp_path / "jets.parquet", JetsWriter) as writer:
             writer.write(first)
             writer.write(Jets(first.scalars, other))
 
@@ -176,7 +173,6 @@ def _rewrite(path: Path, **metadata: object) -> None:
 def test_a_format_of_the_future_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
     write_jets(path, converted_jets(2), converted_metadata())
-    assert is_ragged(open_parquet(path))
     _rewrite(path, format_version=99)
     with pytest.raises(InputFileError, match="format version 99"):
         read_metadata(path)
@@ -254,8 +250,8 @@ def test_odd_metadata_are_told_in_a_sentence(tmp_path: Path, changes: dict[str, 
 def test_a_file_without_checksums_is_not_asked_for_numbers_at_which_pyarrow_aborts(tmp_path: Path) -> None:
     path = tmp_path / "jets.parquet"
     write_jets(path, converted_jets(20), converted_metadata())
-    assert max_constituents(path)["clusters"] >= len(read_jets(path).constituents["clusters"].values)
+    assert RaggedFile(path).max_constituents()["clusters"] >= len(read_jets(path).constituents["clusters"].values)
     _rewrite(path)
-    assert max_constituents(path) == {}
+    assert RaggedFile(path).max_constituents() == {}
     # Input 12147 of 20,000: one byte of the size statistics of a column in the footer.
     assert not run_campaign("jets of an earlier version", 1, first=12147).faults

@@ -21,7 +21,8 @@ from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import ConfigError, SameOutput
 from cal_ratio_trainer.files.atomic import UnusableOutput
 from cal_ratio_trainer.files.leases import leased
-from cal_ratio_trainer.jets.store import read_jets, read_metadata
+from cal_ratio_trainer.jets.loading import read_jets
+from cal_ratio_trainer.jets.store import read_metadata
 from cal_ratio_trainer.ntuple import ConversionRow, ConversionSummary, Status, convert_files
 from cal_ratio_trainer.ntuple.file_conversion import convert_whole
 from cal_ratio_trainer.ntuple.request import Request
@@ -448,7 +449,7 @@ def test_what_is_missing_from_the_settings_is_told_at_once(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("flat_format", ["parquet", "pkl"])
 def test_the_flat_layout_is_written_and_known_to_be_done(tmp_path: Path, flat_format: str) -> None:
-    from cal_ratio_trainer.jets.loading import load_jets
+    from cal_ratio_trainer.jets.loading import open_jets, read_jets
 
     file = write_ntuple(tmp_path / "a.root", random_events(5, 20))
     convert(tmp_path / "ragged", file)
@@ -457,9 +458,9 @@ def test_the_flat_layout_is_written_and_known_to_be_done(tmp_path: Path, flat_fo
     flat = tmp_path / "flat" / "jets" / f"a.{flat_format}"
     assert summary.outputs == (flat,)
     expected = read_jets(tmp_path / "ragged" / "jets" / "a.parquet")
-    loaded = load_jets(flat)
-    assert loaded.jets["jet_pt"].tolist() == expected["jet_pt"].tolist()
-    assert loaded.jets.constituents["tracks"].values.tolist() == expected.constituents["tracks"].values.tolist()
+    loaded = open_jets(flat)
+    assert loaded.load()["jet_pt"].tolist() == expected["jet_pt"].tolist()
+    assert loaded.load().constituents["tracks"].values.tolist() == expected.constituents["tracks"].values.tolist()
     assert statuses(convert(tmp_path / "flat", file, layout="flat", flat_format=flat_format)) == [Status.ALREADY_DONE]
     other = convert(tmp_path / "flat", file, layout="flat", flat_format=flat_format, max_jet_pt=400)
     assert statuses(other) == [Status.FAILED]

@@ -13,7 +13,8 @@ import uproot
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.files import remote
 from cal_ratio_trainer.files.remote import may_pass, opening_options
-from cal_ratio_trainer.jets.store import read_jets, read_metadata
+from cal_ratio_trainer.jets.loading import read_jets
+from cal_ratio_trainer.jets.store import read_metadata
 from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
 from tests.factories.ntuples import random_events, write_ntuple
 

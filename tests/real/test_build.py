@@ -13,7 +13,8 @@ from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.legacy.frames import SLOT_COLUMNS
-from cal_ratio_trainer.jets.store import read_jets, read_metadata
+from cal_ratio_trainer.jets.loading import read_jets
+from cal_ratio_trainer.jets.store import read_metadata
 from cal_ratio_trainer.ntuple import convert_files
 
 pytestmark = pytest.mark.real

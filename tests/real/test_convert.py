@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.schema import CONSTITUENTS
-from cal_ratio_trainer.jets.store import read_jets, read_metadata
+from cal_ratio_trainer.jets.store import read_metadata
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple import ConversionRow, Status, convert_files
 

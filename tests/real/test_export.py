@@ -16,7 +16,7 @@ from cal_ratio_trainer.formats.onnx_file import onnx_bytes
 from cal_ratio_trainer.formats.onnx_graph import Preprocessing
 from cal_ratio_trainer.formats.probe_jets import padded_inputs, probes_of
 from cal_ratio_trainer.jets.cleaning import clean_for_training
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.runs.import_run import import_training
@@ -187,7 +187,7 @@ def test_the_onnx_file_that_scales_jets_itself_gives_the_reference_scores_of_con
     import pyarrow.parquet as pq
 
     content = onnx_bytes(DEFAULT_SHAPE, weights, {}, preprocessing=Preprocessing(Scaling(min_jet_pt=0, max_jet_pt=500)))
-    jets = load_jets(real / "reference" / "convert" / f"{name.removeprefix('conv_')}.parquet").jets
+    jets = read_jets(real / "reference" / "convert" / f"{name.removeprefix('conv_')}.parquet")
     reference = pq.read_table(real / "reference" / "scores" / f"{name}.parquet")
     found = run(content, padded_inputs(jets, DEFAULT_SHAPE).arrays)
     expected = np.stack([reference[f"jet_nn_{output}"].to_numpy() for output in ("qcd", "sig", "bib")], axis=1)
@@ -199,15 +199,14 @@ def test_the_onnx_file_that_scales_jets_itself_gives_the_reference_scores_of_con
 def test_load_tests_made_of_real_jets_see_everything_that_can_be_wrong(
     file: str, real: Path, weights: dict[str, np.ndarray], exported: Path
 ) -> None:
-    jets, _ = clean_for_training(load_jets(real / file).jets)
+    jets, _ = clean_for_training(read_jets(real / file))
     probes, fillings = probes_of(jets, 64)
     inputs = padded_inputs(probes, DEFAULT_SHAPE)
     tests = chosen_load_tests(inputs, fillings, evaluate(graph_of(DEFAULT_SHAPE, weights), inputs.arrays))
-    assert max(test.scores.max() for test in tests) < 0.9
-    arrays = [np.stack(each) for each in zip(*(test.inputs for test in tests), strict=True)]
+    assert tests.scores.max() < 0.9
     content = ours(exported, Flavour.KERAS_2)
     moved = {}
     for what, damaged in all_damages(content):
         graph = read_fdeep(json.dumps(damaged(content)).encode()).graph
-        moved[what] = float(np.abs(evaluate(graph, arrays) - [test.scores for test in tests]).max())
+        moved[what] = float(np.abs(evaluate(graph, tests.inputs.arrays) - tests.scores).max())
     assert {what: by for what, by in moved.items() if by < 0.005} == {}, "the library allows 0.0001"

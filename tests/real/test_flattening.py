@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.building.flattening import Points, flattened
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import read_jets
 
 pytestmark = pytest.mark.real
 
@@ -15,7 +15,7 @@ MAX_JET_PT = 500.0
 
 @pytest.mark.parametrize("label", [0, 2])
 def test_the_control_region_becomes_flat_within_errors_as_its_own_flat_weight_does(real: Path, label: int) -> None:
-    jets = load_jets(real / "frames" / "felix_control_region.pkl").jets
+    jets = read_jets(real / "frames" / "felix_control_region.pkl")
     jets = jets.where(jets.label == label)
     pt, weights, theirs = MAX_JET_PT * jets["jet_pt"], jets["mcEventWeight"], jets["flatWeight"]
     ours = flattened(Points(pt[:, None].astype(np.float64), weights.astype(np.float64)))

@@ -12,9 +12,9 @@ import torch
 from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.network_file import read_network
-from cal_ratio_trainer.formats.stored_layers import StoredNetwork
+from cal_ratio_trainer.formats.stored_network import StoredNetwork
 from cal_ratio_trainer.jets.cleaning import clean_for_training
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
@@ -22,7 +22,7 @@ from cal_ratio_trainer.runs.finding import find_network
 from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
 from tests.real.legacy_weights import legacy_weights
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("forked_hdf5_reader")]
+pytestmark = pytest.mark.real
 
 SAMPLES = {
     "bib_pkl_as_is": "frames/bib.pkl",
@@ -66,7 +66,7 @@ def test_the_trained_network_gives_its_reference_scores_through_the_imported_run
 ) -> None:
     run = runs[source].run
     classifier = find_network(f"{source}/0/last", run.path.parent.parent).load()
-    jets, _ = clean_for_training(load_jets(real / SAMPLES[name]).jets)
+    jets, _ = clean_for_training(read_jets(real / SAMPLES[name]))
     reference = pq.read_table(real / "reference" / "scores" / f"{name}.parquet")
     expected = np.stack([reference[column].to_numpy() for column in OUTPUTS], axis=1)
     scores = scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu")))

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from cal_ratio_trainer.formats.keras_file import write_keras
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.cleaning import clean_for_training
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.schema import JET_INPUTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
@@ -41,7 +41,7 @@ def trained(real: Path) -> dict[str, np.ndarray]:
 
 def sample(real: Path, name: str) -> tuple[Jets, np.ndarray]:
     """The jets of a sample and their reference scores [jets, 3], checked to be of the same jets."""
-    jets, _ = clean_for_training(load_jets(real / SAMPLES[name]).jets)
+    jets, _ = clean_for_training(read_jets(real / SAMPLES[name]))
     reference = pq.read_table(real / "reference" / "scores" / f"{name}.parquet")
     np.testing.assert_array_equal(jets["jet_pt"], reference["jet_pt"].to_numpy().astype(np.float32))
     return jets, np.stack([reference[column].to_numpy() for column in OUTPUTS], axis=1)
@@ -78,7 +78,7 @@ def test_trained_weights_pass_through_our_file_unchanged(
     real: Path, trained: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     write_keras(tmp_path / "trained.keras", DEFAULT_SHAPE, trained)
-    _, weights = read_keras(tmp_path / "trained.keras")
+    weights = read_own_network(tmp_path / "trained.keras").weights
     jets, expected = sample(real, "conv_sig_311314__as_sig")
     np.testing.assert_allclose(numpy_scores(weights, jets), expected, rtol=0, atol=1e-5)
 

@@ -13,8 +13,9 @@ from PIL import Image
 from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.evaluation.intervals import Interval
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
-from cal_ratio_trainer.jets.store import read_jets, write_jets
+from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.reporting.analysis import AnalysisResult, analyze_runs
 from cal_ratio_trainer.reporting.analysis_tables import efficiency_table, epoch_table, setting_tables, with_errors

@@ -15,9 +15,9 @@ from cal_ratio_trainer.config.runs import AnalyzeSettings, ImportSettings
 from cal_ratio_trainer.datasets.sample import evaluation_weights
 from cal_ratio_trainer.errors import NOTICE, ConfigError
 from cal_ratio_trainer.evaluation.roc import roc_auc
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import open_jets, read_jets
 from cal_ratio_trainer.jets.metadata import Scaling
-from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
+from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
@@ -87,16 +87,16 @@ def analyze(folder: Path, report: Path, *names: str, **changes: Any) -> tuple[An
 def test_every_kept_epoch_has_the_auc_of_its_network_on_all_jets_of_the_file(folder: Path, tmp_path: Path) -> None:
     (group,) = choose_runs(settings_of(folder, tmp_path, "untold/0")).groups
     (run,) = group.runs
-    loaded = load_jets(folder / "main.parquet")
-    tensors = JetTensors.from_jets([loaded.jets], torch.device("cpu"))
-    weights = evaluation_weights(loaded.jets["mcEventWeight"].astype(float), loaded.jets.label)
+    loaded = open_jets(folder / "main.parquet")
+    tensors = JetTensors.from_jets([loaded.load()], torch.device("cpu"))
+    weights = evaluation_weights(loaded.load()["mcEventWeight"].astype(float), loaded.load().label)
     for epoch in (0, 2):
         network = find_network(f"untold/0/{epoch}", folder / "runs").load()
-        scored = scored_jets(loaded.jets.scalars, scores_of(network, tensors), weights, loaded.metadata)
+        scored = scored_jets(loaded.load().scalars, scores_of(network, tensors), weights, loaded.metadata)
         assert run.rows[epoch]["val_auc"] == pytest.approx(roc_auc(scored), abs=1e-9)
     assert run.rows[1] == {}, "its weights were not kept"
     assert run.class_counts is not None
-    assert sum(run.class_counts.values()) == len(loaded.jets)
+    assert sum(run.class_counts.values()) == len(loaded.load())
 
 
 def test_runs_that_are_judged_on_the_same_files_are_held_against_each_other(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cal_ratio_trainer.cli.runs import MODEL_DUMP
+from cal_ratio_trainer.cli.runs import describe_network
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.network.classifier import Classifier
@@ -65,7 +65,7 @@ def test_a_name_that_leads_nowhere_is_told_with_what_is_there(run: Run, name: st
 
 
 def test_the_command_prints_layers_and_total(run: Run) -> None:
-    result = CliRunner().invoke(MODEL_DUMP.build(), ["model/0", "--output_path", str(run.path.parent.parent)])
+    result = CliRunner().invoke(describe_network.build(), ["model/0", "--output_path", str(run.path.parent.parent)])
     assert result.exit_code == 0
     assert "60,067" in result.output.replace("\n", "")
     assert "main_output" in result.output
@@ -79,6 +79,6 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_in_a_pipe_no_name_of_a_layer_is_broken(run: Run) -> None:
-    shown = CliRunner().invoke(MODEL_DUMP.build(), [str(run.weights_file(3))]).output
+    shown = CliRunner().invoke(describe_network.build(), [str(run.weights_file(3))]).output
     for row in layer_rows(run.weights_file(3)):
         assert f" {row.name} " in shown

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.runs.network_export import TrainingExport, export_training
 from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.network_set import NetworkSet
@@ -36,7 +36,7 @@ def test_a_set_becomes_a_file_for_each_network_and_one_card_with_the_rule(traine
     assert {path.name for path in tmp_path.glob("*.card.*")} == {"model.card.json", "model.card.md"}
     for fold, run in enumerate(trained.networks):
         expected = newest_weights(run)
-        weights = read_keras(tmp_path / f"model_fold{fold}.keras")[1]
+        weights = read_own_network(tmp_path / f"model_fold{fold}.keras").weights
         assert all(np.array_equal(weights[name], expected[name]) for name in expected)
     card = json.loads((tmp_path / "model.card.json").read_text())
     assert (card["network"], card["folds"]["count"], card["folds"]["rule"]) == (

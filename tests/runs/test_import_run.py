@@ -16,7 +16,6 @@ from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.formats.fdeep_file import Flavour
-from cal_ratio_trainer.formats.keras_reading import read_keras
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.formats.safetensors_file import network_from_safetensors, safetensors_bytes
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
@@ -30,8 +29,6 @@ from tests.factories.files import write_training_files
 from tests.formats.earlier_files import fdeep_file, keras_2_config, keras_2_zip, legacy_hdf5, written
 from tests.formats.numpy_network import random_weights
 from tests.network.sum_pooling import SumPooling
-
-pytestmark = pytest.mark.usefixtures("forked_hdf5_reader")
 
 SMALL = NetworkShape(
     branches=(
@@ -136,7 +133,7 @@ def test_without_a_checkpoint_the_last_epoch_with_weights_is_the_newest(tmp_path
     assert len(summary.run.read_history()) == 2
     assert find_network("calratio/0/last", tmp_path / "runs").epoch == 1
     assert "Its history after epoch 1, the last one with weights, is left out." in summary.notes
-    weights = read_keras(summary.run.path / "keras" / "final_model.keras")[1]
+    weights = read_own_network(summary.run.path / "keras" / "final_model.keras").weights
     np.testing.assert_array_equal(weights["output.bias"], random_weights(SMALL, seed=1)["output.bias"])
 
 
@@ -304,7 +301,7 @@ def test_going_on_makes_a_new_run_from_the_imported_weights(
     summary = trained(start)
     assert summary.run.name == "calratio/00001"
     expected = random_weights(SMALL, seed=2)
-    _, weights = read_keras(summary.run.path / "keras" / "final_model.keras")
+    weights = read_own_network(summary.run.path / "keras" / "final_model.keras").weights
     for name, values in expected.items():
         np.testing.assert_allclose(weights[name], values, atol=1e-6, err_msg="with no learning, weights stay")
     record = summary.run.read_record()

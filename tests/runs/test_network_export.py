@@ -15,7 +15,8 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.keras_file import write_keras
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
+from cal_ratio_trainer.formats.probe_jets import KnownScores
 from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.runs import network_facts
@@ -87,9 +88,9 @@ def test_the_epoch_that_is_asked_for_is_written(runs: Path, tmp_path: Path) -> N
     for word, epoch, file in (("0", 0, "final_model_weights_0.keras"), ("last", 1, "final_model.keras")):
         done = exported(f"tiny/0/{word}", runs, tmp_path / "model.json")
         assert done.name == f"tiny/00000/{epoch}"
-        _, weights = read_keras(runs / "tiny" / "00000" / "keras" / file)
+        weights = read_own_network(runs / "tiny" / "00000" / "keras" / file).weights
         graph = read_fdeep((tmp_path / "model.json").read_bytes()).graph
-        np.testing.assert_array_equal(graph.layers["dense_1"].weights["kernel"], weights["hidden.0.kernel"])
+        np.testing.assert_array_equal(graph.weights["dense_1"].arrays[0], weights["hidden.0.kernel"])
         assert card_of(tmp_path / "model.json")["training"]["epoch"] == epoch
 
 
@@ -147,10 +148,17 @@ def test_without_usable_settings_or_control_jets_the_card_says_why_it_has_no_fig
     assert "The run keeps no test jets of its control region, so there are no figures of merit" in done.notes
 
 
+def load_check_of(file: Path) -> KnownScores:
+    """Jets of the load check of a frugally-deep file."""
+    tests = read_fdeep(file.read_bytes()).tests
+    assert tests is not None
+    return tests
+
+
 def test_jets_of_the_load_check_are_those_of_the_run_s_test_part(runs: Path, tmp_path: Path) -> None:
     exported("tiny/0/last", runs, tmp_path / "model.json")
     known = read_scalars(runs / "tiny" / "00000" / "test_sample.parquet", ["jet_pt"]).column("jet_pt").to_numpy()
-    inputs, _ = read_fdeep((tmp_path / "model.json").read_bytes()).test_arrays()
+    inputs = load_check_of(tmp_path / "model.json").inputs.arrays
     assert len(inputs[3]) == 12
     assert np.isin(inputs[3][:, 0], known).all()
 
@@ -164,22 +172,23 @@ def test_a_test_part_of_one_jet_is_followed_by_drawn_ones_so_that_the_load_check
 
     monkeypatch.setattr("cal_ratio_trainer.runs.network_export.test_jets_of", one_jet)
     exported("tiny/0/last", runs, tmp_path / "model.json")
-    inputs, scores = read_fdeep((tmp_path / "model.json").read_bytes()).test_arrays()
-    assert len({tuple(jet) for jet in inputs[3]}) > 1
-    assert len(scores) == 12
-    assert scores.max() <= 0.95
+    tests = load_check_of(tmp_path / "model.json")
+    assert len({tuple(jet) for jet in tests.inputs.arrays[3]}) > 1
+    assert len(tests.scores) == 12
+    assert tests.scores.max() <= 0.95
 
 
 def test_of_a_network_that_is_saturated_everywhere_the_card_says_what_that_means_for_the_load_check(
     runs: Path, tmp_path: Path
 ) -> None:
-    shape, weights = read_keras(runs / "tiny" / "00000" / "keras" / "final_model.keras")
+    stored = read_own_network(runs / "tiny" / "00000" / "keras" / "final_model.keras")
+    shape, weights = stored.shape, stored.weights
     weights["output.bias"] = np.array([0, 50, 0], dtype=np.float32)
     write_keras(tmp_path / "network.keras", shape, weights)
     done = exported(str(tmp_path / "network.keras"), runs, tmp_path / "model.json")
     assert any("the check of frugally-deep on loading sees large mistakes only" in note for note in done.notes)
     assert any("sees large mistakes only" in note for note in card_of(tmp_path / "model.json")["notes"])
-    assert len(read_fdeep((tmp_path / "model.json").read_bytes()).tests) == 12
+    assert len(load_check_of(tmp_path / "model.json").scores) == 12
 
 
 def test_all_formats_of_a_parametrised_network_pass_and_the_card_says_what_it_reads(

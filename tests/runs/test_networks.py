@@ -11,7 +11,7 @@ import pytest
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.runs.finding import find_network, network_file
 from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.runs.networks import with_digest
@@ -148,7 +148,7 @@ def test_a_kept_network_is_a_zip_as_before_with_a_comment(trained: Path) -> None
     with zipfile.ZipFile(file) as archive:
         assert archive.testzip() is None
         assert archive.comment.startswith(b'{"cal_ratio_trainer_run"')
-    read_keras(file)
+    read_own_network(file)
     assert file.read_bytes() == (file.parent / "final_model.keras").read_bytes()
 
 

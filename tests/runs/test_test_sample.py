@@ -8,7 +8,7 @@ import pytest
 
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import open_jets, read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.runs.finding import find_networks
 from cal_ratio_trainer.runs.run import Run
@@ -109,7 +109,7 @@ def test_whole_files_have_the_weights_that_figures_of_merit_use(run: Run) -> Non
     folder = run.path.parents[2]
     files = (folder / "main.parquet", folder / "control.parquet")
     sample = RunSample.of_files(*files, run.settings)
-    assert len(sample.main.jets) == len(load_jets(files[0]).jets), "all jets, whatever was trained on"
+    assert len(sample.main.jets) == len(read_jets(files[0])), "all jets, whatever was trained on"
     main, control = sample.scored_by(find_networks(f"{run.name}/last", run.path.parents[1]).load())
     sums = {label: main.weights[main.labels == label].sum() for label in Label}
     assert sums[Label.QCD] == pytest.approx(sums[Label.SIGNAL])
@@ -149,8 +149,8 @@ def test_masses_may_be_absent() -> None:
 
 @pytest.mark.real
 def test_the_truth_of_real_jets_is_known(real: Path) -> None:
-    loaded = load_jets(real / "reference" / "build" / "conv_sig_311314__as_sig.parquet")
-    known = jet_kinematics(loaded.jets.scalars, loaded.metadata.scaling)
+    loaded = open_jets(real / "reference" / "build" / "conv_sig_311314__as_sig.parquet")
+    known = jet_kinematics(loaded.load().scalars, loaded.metadata.scaling)
     assert known.llp_eta is not None
     assert known.llp_lxy is not None
     assert known.llp_lz is not None

@@ -13,8 +13,9 @@ from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.datasets.splits import Part, split_jets
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn, UserError
 from cal_ratio_trainer.jets import Label
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.store import read_jets, write_jets
+from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files

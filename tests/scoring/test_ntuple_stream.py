@@ -11,7 +11,7 @@ from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.datasets.splits import event_words
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
-from cal_ratio_trainer.jets.store import read_jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.ntuple import convert_files
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.streams import official_score_branches

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cal_ratio_trainer.datasets.splits import split_jets
 from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, EventGroup, words_by
 from cal_ratio_trainer.jets import Jets
-from cal_ratio_trainer.jets.store import read_jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.parts import JetPart, parts_by_events, unknown_parts
 from cal_ratio_trainer.scoring.score import score_files

@@ -14,7 +14,7 @@ import torch
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn, SameOutput
 from cal_ratio_trainer.files.leases import leased
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
@@ -32,7 +32,8 @@ from tests.scoring.small import read_score_description, score_settings, scores_i
 
 def in_memory(network: Path, jets: Jets, masses: np.ndarray | None = None) -> np.ndarray:
     """Scores of scaled jets, all at once."""
-    shape, weights = read_keras(network)
+    stored = read_own_network(network)
+    shape, weights = stored.shape, stored.weights
     classifier = Classifier(shape)
     classifier.set_weights(weights)
     return scores_of(classifier, JetTensors.from_jets([jets], torch.device("cpu"), masses))

@@ -9,8 +9,9 @@ import pytest
 from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.store import read_jets, write_jets
+from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.parts import JetPart
 from cal_ratio_trainer.scoring.score import score_files

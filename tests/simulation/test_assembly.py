@@ -7,7 +7,7 @@ import uproot
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.simulation import DemoSummary
-from cal_ratio_trainer.simulation.layers import LAYERS
+from cal_ratio_trainer.simulation.clusters import LAYERS
 
 
 @pytest.fixture(params=["signal", "qcd", "bib", "control_data"])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from cal_ratio_trainer.simulation.clusters import EM, HAD, MIXED
+from cal_ratio_trainer.simulation.clusters import EM, HAD, MIXED, Clusters
 from cal_ratio_trainer.simulation.layers import (
     SPEED_OF_LIGHT,
-    Energies,
     depth_at,
     halo_delay,
     halo_shares,
@@ -20,22 +20,25 @@ from cal_ratio_trainer.simulation.layers import (
 N = 6000
 
 
-def clusters(kind: int, pt: float, abs_eta: float = 0.5) -> Energies:
-    none = np.zeros(N, bool)
-    return Energies(np.full(N, pt, np.float32), np.full(N, abs_eta, np.float32), np.full(N, kind, np.int8), none, none)
+def clusters(kind: int, pt: float, abs_eta: float = 0.5) -> tuple[Clusters, NDArray[np.int8]]:
+    """One cluster for each of N jets, and their types."""
+    number, all_true = np.arange(N), np.ones(N, bool)
+    pts, eta = np.full(N, pt, np.float32), np.full(N, abs_eta, np.float32)
+    found = Clusters(np.ones(N, np.int64), number, np.zeros(N, np.int64), all_true, all_true, pts, eta, eta)
+    return found, np.full(N, kind, np.int8)
 
 
 @pytest.mark.parametrize("kind", [EM, MIXED, HAD])
 @pytest.mark.parametrize("pt", [0.2, 0.8, 5.0, 60.0])
 def test_shares_sum_to_one(kind: int, pt: float) -> None:
-    shares = ordinary_shares(np.random.default_rng(1), clusters(kind, pt))
+    shares = ordinary_shares(np.random.default_rng(1), *clusters(kind, pt))
     assert np.all(shares >= 0)
     np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_types_use_the_calorimeters_that_they_are_named_after() -> None:
     def em_share(kind: int) -> float:
-        return float(ordinary_shares(np.random.default_rng(2), clusters(kind, 5.0))[:, :4].sum(axis=1).mean())
+        return float(ordinary_shares(np.random.default_rng(2), *clusters(kind, 5.0))[:, :4].sum(axis=1).mean())
 
     assert em_share(EM) == 1
     assert 0.3 < em_share(MIXED) < 0.8
@@ -44,22 +47,25 @@ def test_types_use_the_calorimeters_that_they_are_named_after() -> None:
 
 def test_noise_does_not_move_the_energy_of_hard_clusters() -> None:
     chosen = clusters(EM, 60.0)
-    energies = noisy_energies(np.random.default_rng(3), chosen, ordinary_shares(np.random.default_rng(4), chosen))
+    shares = ordinary_shares(np.random.default_rng(4), *chosen)
+    energies, pt = noisy_energies(np.random.default_rng(3), *chosen, shares)
     np.testing.assert_allclose(energies.sum(axis=1), 60 * np.cosh(0.5), rtol=1e-4)
+    np.testing.assert_allclose(pt, 60, rtol=1e-4)
 
 
 def test_soft_clusters_have_negative_layers_and_a_positive_sum() -> None:
     chosen = clusters(HAD, 0.3)
-    energies = noisy_energies(np.random.default_rng(5), chosen, ordinary_shares(np.random.default_rng(6), chosen))
+    shares = ordinary_shares(np.random.default_rng(6), *chosen)
+    energies, pt = noisy_energies(np.random.default_rng(5), *chosen, shares)
     assert np.mean(np.any(energies < 0, axis=1)) > 0.05
     assert np.all(energies.sum(axis=1) > 0)
+    assert np.all(pt > 0)
 
 
 def test_deep_displaced_clusters_have_noise_in_the_ecal() -> None:
-    plain, pt = clusters(HAD, 30.0), np.full(N, 30, np.float32)
-    displaced = Energies(pt, plain.abs_eta, plain.kind, np.ones(N, bool), np.zeros(N, bool))
-    shares = ordinary_shares(np.random.default_rng(7), displaced)
-    energies = noisy_energies(np.random.default_rng(8), displaced, shares)
+    chosen = clusters(HAD, 30.0)
+    shares = ordinary_shares(np.random.default_rng(7), *chosen)
+    energies, _ = noisy_energies(np.random.default_rng(8), *chosen, shares, displaced=np.ones(N, bool))
     active = np.mean(energies[:, :4] != 0, axis=0)
     np.testing.assert_allclose(active, [0.03, 0.08, 0.42, 0.68], atol=0.03)
 

@@ -11,7 +11,7 @@ import uproot
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.simulation import DemoFile, DemoSummary
 from cal_ratio_trainer.simulation.draws import parameters
-from cal_ratio_trainer.simulation.ntuple_file import FileTask, write_ntuple
+from cal_ratio_trainer.simulation.ntuple_file import write_ntuple
 from cal_ratio_trainer.simulation.samples import all_samples
 
 JETS = {"jet_pT", "jet_eta", "jet_phi"}
@@ -140,9 +140,9 @@ def test_a_tree_written_in_several_clusters_holds_the_same_events(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (sample,) = (sample for sample in all_samples(200, 1) if sample.name == "bib")
-    whole = write_ntuple(FileTask(sample, 0, tmp_path / "whole.root", seed=1))
+    whole = write_ntuple(tmp_path / "whole.root", sample, 0, seed=1)
     monkeypatch.setitem(parameters("samples"), "events_a_cluster", 50)
-    parts = write_ntuple(FileTask(sample, 0, tmp_path / "parts.root", seed=1))
+    parts = write_ntuple(tmp_path / "parts.root", sample, 0, seed=1)
     first, second = (uproot.open(written.path)["trees_DV_"] for written in (whole, parts))
     assert len(first.cluster_summaries) == 1
     assert len(second.cluster_summaries) == -(-parts.events // 50)

@@ -7,7 +7,8 @@ import yaml
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.simulation import DemoSummary
 from cal_ratio_trainer.simulation.draws import parameters
-from cal_ratio_trainer.simulation.samples import Slice, all_samples, cross_section_pb, slice_source
+from cal_ratio_trainer.simulation.multijet import multijet_events
+from cal_ratio_trainer.simulation.samples import all_samples, cross_section_pb
 
 
 def test_normalised_slices_add_up_to_one_falling_power_law() -> None:
@@ -17,8 +18,8 @@ def test_normalised_slices_add_up_to_one_falling_power_law() -> None:
     for sample in all_samples(20_000, 1):
         if sample.name.startswith("qcd"):
             (each,) = sample.slices
-            draft = slice_source(Slice(each.low, each.high, 0)).draw(np.random.default_rng(sample.number), 40_000)
-            leading = np.maximum.reduceat(draft.axes.pt, np.cumsum(draft.counts) - draft.counts)
+            draft = multijet_events(np.random.default_rng(sample.number), 40_000, (each.low, each.high))
+            leading = np.maximum.reduceat(draft.jets["pt"], np.cumsum(draft.counts) - draft.counts)
             section, efficiency = cross_section_pb(sample)
             pts.append(leading)
             weights.append(np.full(len(leading), section * efficiency / draft.tried))

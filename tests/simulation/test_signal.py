@@ -7,24 +7,33 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.simulation.draws import parameters
-from cal_ratio_trainer.simulation.events import Decays
-from cal_ratio_trainer.simulation.lists import Axes, Constituents
-from cal_ratio_trainer.simulation.signal import MassPoint, _boosted, _pair, kept_in_signal, signal_events, signal_jets
+from cal_ratio_trainer.simulation.grouped import DECAY, Constituents, jet_array
+from cal_ratio_trainer.simulation.signal import (
+    MassPoint,
+    boosted,
+    decay_freely,
+    is_fiducial,
+    kept_in_signal,
+    particle_pair,
+    signal_events,
+    signal_jets,
+)
 
 N = 2000
 
 
 def jets_of_decays_at(radius: float, delay: float = 0.0, opening: float = 0.1) -> Constituents:
     """Barrel jets of 80 GeV from decays at one radius [mm]."""
-    axes = Axes(np.full(N, 80, np.float32), np.zeros(N, np.float32), np.linspace(-3, 3, N, dtype=np.float32))
     one = np.ones(N, np.float32)
-    return signal_jets(np.random.default_rng(7), axes, Decays(one * radius, one, one * opening, one * delay))
+    decays = {"transverse": one * radius, "longitudinal": one, "opening": one * opening, "delay": one * delay}
+    jets = jet_array(80 * one, 0 * one, np.linspace(-3, 3, N, dtype=np.float32), DECAY, **decays)
+    return signal_jets(np.random.default_rng(7), jets)
 
 
 def sums(jets: Constituents, names: list[str]) -> NDArray[np.float64]:
     """Energy of each jet in some layers [MeV]."""
-    total = np.sum([jets.clusters.columns[name] for name in names], axis=0)
-    return np.asarray(np.bincount(jets.clusters.owners, weights=total, minlength=N), np.float64)
+    total = np.sum([jets["clusters"][name] for name in names], axis=0)
+    return np.asarray(np.bincount(jets["clusters"].owners, weights=total, minlength=N), np.float64)
 
 
 def em_fraction(jets: Constituents) -> float:
@@ -49,7 +58,7 @@ def test_energy_moves_outwards_through_the_hadronic_layers() -> None:
 
 
 def test_muon_segments_become_more_with_depth() -> None:
-    counts = [jets_of_decays_at(radius).muon_segments.counts.mean() for radius in (1300.0, 2400.0, 3800.0)]
+    counts = [jets_of_decays_at(radius)["muon_segments"].counts.mean() for radius in (1300.0, 2400.0, 3800.0)]
     assert counts == sorted(counts)
     assert counts[2] > 3 * counts[0]
 
@@ -57,14 +66,22 @@ def test_muon_segments_become_more_with_depth() -> None:
 @pytest.mark.parametrize("delay", [0.0, 3.0, 8.0])
 def test_the_leading_cluster_comes_as_late_as_the_decay(delay: float) -> None:
     jets = jets_of_decays_at(2000.0, delay)
-    pt, time = jets.clusters.columns["pt"], jets.clusters.columns["time"]
-    leading = np.lexsort((-pt, jets.clusters.owners))[np.cumsum(jets.clusters.counts) - jets.clusters.counts]
+    pt, time = jets["clusters"]["pt"], jets["clusters"]["time"]
+    leading = np.lexsort((-pt, jets["clusters"].owners))[np.cumsum(jets["clusters"].counts) - jets["clusters"].counts]
     assert np.median(time[leading]) == pytest.approx(delay + 0.2, abs=0.3)
 
 
 def test_wide_decays_give_wide_jets_with_more_clusters() -> None:
     narrow, wide = (jets_of_decays_at(2000.0, opening=opening) for opening in (0.02, 0.5))
-    assert wide.clusters.counts.mean() > narrow.clusters.counts.mean() + 1
+    assert wide["clusters"].counts.mean() > narrow["clusters"].counts.mean() + 1
+
+
+def free_decays_inside(random: np.random.Generator, point: MassPoint) -> list[NDArray[np.bool_]]:
+    """For the first and the second particle of events, whether a free decay lies in the fiducial region."""
+    pair = particle_pair(random, 100_000, point)
+    for each in pair:
+        decay_freely(random, each, point)
+    return [is_fiducial(each) for each in pair]
 
 
 GRID = [MassPoint(*point) for point in parameters("samples")["signal_grid"]]
@@ -78,15 +95,15 @@ def test_a_boosted_decay_keeps_the_mass_and_momentum_of_its_parent(seed: int, po
     rest *= np.sqrt(point.mH**2 / 4 - point.mS**2) / np.sqrt((rest**2).sum(axis=0))
     momentum = random.normal(scale=200, size=(3, 5))
     parent = np.concatenate([momentum, np.sqrt((momentum**2).sum(axis=0) + point.mH**2)[None]])
-    both = [_boosted(sign * rest, point.mH / 2, parent, point.mH) for sign in (1, -1)]
+    both = [boosted(sign * rest, point.mH / 2, parent, point.mH) for sign in (1, -1)]
     np.testing.assert_allclose(both[0] + both[1], momentum, rtol=1e-9, atol=1e-6)
     energy = sum(np.sqrt((each**2).sum(axis=0) + point.mS**2) for each in both)
     np.testing.assert_allclose(energy, parent[3], rtol=1e-9)
 
 
 def test_the_two_particles_are_back_to_back_when_the_parent_is_slow() -> None:
-    (first, _), (second, _) = _pair(np.random.default_rng(1), 4000, MassPoint(1000, 50, 0.38))
-    angle = np.abs((first.phi - second.phi + np.pi) % (2 * np.pi) - np.pi)
+    first, second = particle_pair(np.random.default_rng(1), 4000, MassPoint(1000, 50, 0.38))
+    angle = np.abs((first["phi"] - second["phi"] + np.pi) % (2 * np.pi) - np.pi)
     assert np.median(angle) > 2.8
 
 
@@ -101,11 +118,8 @@ def test_the_share_of_fiducial_events_is_that_of_a_free_decay() -> None:
     """Weighted acceptance must equal that of brute force: 29 % in the real sample of this point."""
     point = MassPoint(125, 55, 1.05)
     draft = signal_events(np.random.default_rng(5), 100_000, point)
-    from cal_ratio_trainer.simulation.signal import _decay_freely, is_fiducial
-
     random = np.random.default_rng(6)
-    pair = _pair(random, 100_000, point)
-    inside = [is_fiducial(_decay_freely(random, *each, point)) for each in pair]
+    inside = free_decays_inside(random, point)
     assert len(draft) / draft.tried == pytest.approx(np.mean(inside[0] | inside[1]), abs=0.006)
     assert len(draft) / draft.tried == pytest.approx(0.29, abs=0.03)
 
@@ -113,10 +127,8 @@ def test_the_share_of_fiducial_events_is_that_of_a_free_decay() -> None:
 def test_both_decays_are_inside_as_often_as_with_free_decays() -> None:
     point = MassPoint(400, 100, 1.608)
     draft = signal_events(np.random.default_rng(5), 100_000, point)
-    from cal_ratio_trainer.simulation.signal import _decay_freely, is_fiducial
-
     random = np.random.default_rng(6)
-    inside = [is_fiducial(_decay_freely(random, *each, point)) for each in _pair(random, 100_000, point)]
+    inside = free_decays_inside(random, point)
     expected = np.mean(inside[0] & inside[1]) / np.mean(inside[0] | inside[1])
     assert np.mean(draft.per_event["llp_fiducial"].all(axis=1)) == pytest.approx(expected, abs=0.01)
 

@@ -15,7 +15,8 @@ from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.jets.store import read_jets, read_metadata
+from cal_ratio_trainer.jets.loading import read_jets
+from cal_ratio_trainer.jets.store import read_metadata
 from cal_ratio_trainer.ntuple import convert_files
 from cal_ratio_trainer.simulation import DemoSummary, OutputNotEmpty, simulate
 from cal_ratio_trainer.simulation.simulation import LostFiles, write_recipes

@@ -15,9 +15,9 @@ from cal_ratio_trainer.datasets.sample import TrainingData, TrainingTensors
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.summary import figures_of_regions
-from cal_ratio_trainer.jets.filling import Memory
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
-from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
+from cal_ratio_trainer.jets.loading import read_jets
+from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainSettings, StepSums
 from cal_ratio_trainer.network.domain.distance import Distance
@@ -76,7 +76,7 @@ def settings(files: dict[str, str], folder: Path, **changes: Any) -> TrainSettin
 def data_of(chosen: TrainSettings) -> TrainingData:
     """The jets of a training."""
     paths = [file.path for file in training_files(chosen)]
-    return read_training_data(choose_training_data(chosen, *paths), Memory())[0]
+    return read_training_data(choose_training_data(chosen, *paths))[0]
 
 
 def test_sums_of_data_and_simulation_are_equal_in_each_region_and_regions_have_their_shares(

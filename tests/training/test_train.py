@@ -19,15 +19,17 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.files.leases import lease_file, leased
 from cal_ratio_trainer.files.this_process import ProcessName
-from cal_ratio_trainer.formats.keras_reading import read_keras
+from cal_ratio_trainer.formats.network_file import read_own_network
+from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.store import read_jets, write_jets
+from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.runs.finding import new_run
 from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
 from tests.factories.jets import synthetic_jets
+from tests.factories.settings import load_settings
 from tests.faults.commands import start_command
 
 HISTORY = "ks_qcd_hist ks_sig_hist ks_bib_hist adv_loss adv_acc val_adv_loss val_adv_acc original_lossf original_acc"
@@ -52,7 +54,7 @@ def run_training(settings: TrainSettings, start: Start | None = None) -> TrainSu
 
 
 def weights_of(run: Path) -> dict[str, np.ndarray]:
-    return read_keras(run / "keras" / "final_model.keras")[1]
+    return read_own_network(run / "keras" / "final_model.keras").weights
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -90,7 +92,6 @@ def test_the_test_sample_holds_the_test_jets_with_their_scores(files: tuple[Path
 
 @pytest.mark.usefixtures("without_figures")
 def test_the_stored_settings_repeat_the_run(files: tuple[Path, Path], tmp_path: Path) -> None:
-    from cal_ratio_trainer.config.loading import load_settings
 
     first = run_training(settings_of(files, tmp_path)).run
     second = run_training(load_settings(TrainSettings, first.settings_file)).run

@@ -15,7 +15,8 @@ from cal_ratio_trainer.datasets.splits import Part, split_jets
 from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Jets, Label, Ragged
-from cal_ratio_trainer.jets.store import read_jets, read_metadata, write_jets
+from cal_ratio_trainer.jets.loading import read_jets
+from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.runs.finding import find_network, find_networks, named_run, network_file

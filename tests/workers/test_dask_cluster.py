@@ -24,6 +24,7 @@ from cal_ratio_trainer.workers import dask_cluster
 from cal_ratio_trainer.workers.executor import Key, Report, SchedulerError, Task, WorkerLost
 from cal_ratio_trainer.workers.opening import opened_executor
 from tests.factories.ntuples import random_events, write_ntuple
+from tests.factories.settings import load_settings
 from tests.ntuple.test_convert import fail_unpicklably
 
 convert_module = importlib.import_module("cal_ratio_trainer.ntuple.convert")
@@ -150,7 +151,6 @@ def test_a_task_that_no_worker_survives_is_given_up_and_the_others_are_done(clus
 @pytest.mark.slow
 def test_a_demo_converted_by_a_cluster_that_loses_a_worker_is_that_of_one_process(cluster: Any, tmp_path: Path) -> None:
     from cal_ratio_trainer.config.convert import DemoSettings
-    from cal_ratio_trainer.config.loading import load_settings
     from cal_ratio_trainer.simulation import simulate
 
     demo = simulate(DemoSettings.make(output_path=tmp_path / "demo", jets=400, workers=1))

@@ -300,9 +300,9 @@ def read_jets(file: str | Path, cache_path: str | Path | None = None) -> "Jets":
         InputFileError: no such file, or no file of jets; says what it seems to be.
     """
     from cal_ratio_trainer.files.cache import local_copy
-    from cal_ratio_trainer.jets.loading import load_jets
+    from cal_ratio_trainer.jets.loading import read_jets as read
 
-    return load_jets(local_copy(str(file), None if cache_path is None else Path(cache_path))).jets
+    return read(local_copy(str(file), None if cache_path is None else Path(cache_path)))
 
 
 def open_run(name: str | Path, output_path: str | Path = "training_results") -> "Run":

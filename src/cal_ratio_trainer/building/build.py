@@ -22,7 +22,8 @@ from cal_ratio_trainer.building.workers import Job, Workers, opened_workers
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import NOTICE, ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.files.atomic import sha256_of
-from cal_ratio_trainer.jets.loading import Writer, check_output, writing_layout
+from cal_ratio_trainer.jets.jet_file import Writer
+from cal_ratio_trainer.jets.loading import check_output, writing_layout
 from cal_ratio_trainer.jets.metadata import Cuts, InputFile, JetMetadata, Normalisation, Scaling, built_units
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema

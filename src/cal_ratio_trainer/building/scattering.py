@@ -162,7 +162,7 @@ def _scatter_here(report: Report, portion: Sequence[TakenRows], recipe: Recipe, 
             # Unusual values are counted and written as they are: training and score read them as 0.
             cleaning.scalars(scaled.jets)
             for kind in recipe.schema.constituents:
-                cleaning.ragged(kind, scaled.jets.constituents[kind.name])
+                cleaning.constituents(kind, scaled.jets.constituents[kind.name])
             done += len(jets)
             report(done, jets_in_all)
     found = cleaning.report()
@@ -185,7 +185,7 @@ def _scatter_to_piece(report: Report, portion: Sequence[TakenRows], recipe: Reci
 def _batches(part: TakenRows, kept: Sequence[str]) -> Iterator[tuple[Jets, slice]]:
     """The taken jets, batch by batch, and which of those taken they are."""
     start = part.rows.start
-    for batch in open_jets(part.path).batches_within(part.rows):
+    for batch in open_jets(part.path).batches(within=part.rows):
         first, last = np.searchsorted(part.taken, [start, start + len(batch)]).tolist()
         if last > first:
             chosen = slice(first, last)

@@ -8,6 +8,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from cal_ratio_trainer.errors import did_you_mean
+
 GROUPS: dict[str, tuple[str, ...]] = {
     "Data": (
         *("main_training_file", "cr_training_file", "cr_shares", "cr_judge_file", "sample_fraction", "train_fraction"),
@@ -40,7 +42,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("data_place", "engine", "matmul_precision", "cuda_graph", "piece_events", "lease_timeout", "chunk_events"),
     ),
 }
-"""Options by subject, under the names of their settings; those of a command alone stand before them."""
+"""Options by subject, under the names of their settings; options of one command only come first."""
 
 _OF_TRAININGS = ("Network", "Training", "Agreement of data and simulation")
 """Groups of the commands that train; in all other commands their options are the command's own."""
@@ -73,6 +75,34 @@ class HelpfulCommand(click.Command):
                 help="Show all options and stop.",
             )
         )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click; a mistyped option is named as it was typed, with a similar one.
+
+        click takes a word with one dash for letters: it names the first of them, or takes -config for -c with the value
+        onfig, and -output_file for -o with a value. Its suggestions heed capitals.
+        """
+        given = [word.partition("=")[0] for word in args]
+        known = {spelling for param in self.params for spelling in (*param.opts, *param.secondary_opts)}
+        # The value of an option may begin with a dash too.
+        options = [param for param in self.params if isinstance(param, click.Option)]
+        with_value = {spelling for each in options if not (each.is_flag or each.count) for spelling in each.opts}
+        for before, word in zip(["", *args], given, strict=False):
+            if word == "--":
+                break
+            if before not in with_value and word not in known and f"-{word}" in known:
+                raise click.UsageError(f"No such option '{word}' (did you mean -{word}?).", ctx)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if not error.possibilities and (hint := did_you_mean(error.option_name, known)):
+                raise click.UsageError(f"No such option '{error.option_name}'{hint}.", ctx) from error
+            for word in given:
+                is_mistyped = len(word) > 2 and word[0] == "-" != word[1] and word not in known
+                if is_mistyped and error.option_name.lstrip("-") in word:
+                    hint = did_you_mean(f"-{word}", (spelling for spelling in known if spelling.startswith("--")))
+                    raise click.UsageError(f"No such option '{word}'{hint}.", ctx) from error
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the options group by group, one spelling each."""
@@ -157,7 +187,7 @@ def completer(field: str, choices: Iterable[str] = ()) -> Completer | None:
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, start: str) -> list[CompletionItem]:
-    """NAME/RUN of the runs under --output_path, then words for their epochs; files where no run begins like that."""
+    """NAME/RUN of the runs under --output_path, then words for their epochs; files if no run begins like that."""
     folder = Path(str(ctx.params.get("output_path") or "training_results"))
     names = [f"{run.parent.name}/{int(run.name)}" for run in sorted(folder.glob("*/*")) if run.name.isdecimal()]
     names += [f"{name}/{word}" for name in names for word in ("best", "last") if start.startswith(f"{name}/")]

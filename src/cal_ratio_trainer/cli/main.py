@@ -9,13 +9,14 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 import click
 
-from cal_ratio_trainer.errors import EXIT_INTERRUPTED, NOTICE, UserError, did_you_mean, harmless, system_error_in_words
+from cal_ratio_trainer.cli.messages import HarmlessStream, set_verbosity, verbosity_option
+from cal_ratio_trainer.errors import EXIT_INTERRUPTED, UserError, did_you_mean, system_error_in_words
 from cal_ratio_trainer.launching import (
     error_of_output,
     exit_process,
@@ -31,76 +32,71 @@ EXIT_USER_ERROR = 2
 EXIT_IN_PROGRESS = 3
 
 _COMMANDS = {
-    "train": "Train the network (without arguments: on the built-in demo).",
-    "tune": "Search for better settings of a training (needs the extra 'tune').",
-    "demo": "Simulate DiVertAnalysis ntuples to try out all commands.",
-    "convert": "Convert ntuples to files of jets, or trainings to other formats.",
-    "build": "Build a main or control-region training file from converted files.",
-    "resample": "Take a random fraction of a file of jets, keeping the class shares.",
-    "plot": "Compare training files, or redraw the plots of a training.",
-    "analyze": "Compare runs, find their best epochs and recommend one.",
-    "score": "Score jets of any file, also of ntuples, with a trained network.",
-    "compare": "Compare two networks, or a network with scores in files, on the same jets.",
-    "runs": "List all runs with their state and best figures.",
-    "watch": "Open the page of a run, also while it trains.",
-    "import": "Import a training of the earlier program as a run.",
-    "model-dump": "Show the layers of a trained network.",
-    "doctor": "Check this installation: versions, devices, engines, folders.",
+    "train": ("training", "Train the network (without arguments: on the built-in demo)."),
+    "tune": ("training", "Search for better settings of a training (needs the extra 'tune')."),
+    "demo": ("ntuples", "Simulate DiVertAnalysis ntuples to try out all commands."),
+    "convert": ("", "Convert ntuples to files of jets, or trainings to other formats."),
+    "build": ("training_files", "Build a main or control-region training file from converted files."),
+    "resample": ("training_files", "Take a random fraction of a file of jets, keeping the class shares."),
+    "plot": ("training_files", "Compare training files, or redraw the plots of a training."),
+    "analyze": ("runs", "Compare runs, find their best epochs and recommend one."),
+    "score": ("scoring", "Score jets of any file, also of ntuples, with a trained network."),
+    "compare": ("scoring", "Compare two networks, or a network with scores in files, on the same jets."),
+    "runs": ("runs", "List all runs with their state and best figures."),
+    "watch": ("runs", "Open the page of a run, also while it trains."),
+    "import": ("runs", "Import a training of the earlier program as a run."),
+    "model-dump": ("runs", "Show the layers of a trained network."),
+    "doctor": ("runs", "Check this installation: versions, devices, engines, folders."),
 }
+"""Module of this package and summary of each command, in the order of --help."""
 
 _SHARED_COMMAND = "train"
 """The one whose work several processes of torchrun share."""
 
 _CONVERT_COMMANDS = {
-    "training": "Write a trained network for other programs: frugally-deep JSON, Keras, ONNX.",
-    "divertanalysis": "Convert DiVertAnalysis ntuples to files of jets.",
+    "training": ("runs", "Write a trained network for other programs: frugally-deep JSON, Keras, ONNX."),
+    "divertanalysis": ("ntuples", "Convert DiVertAnalysis ntuples to files of jets."),
 }
-
-_MODULES = {
-    "training": ("train", "tune"),
-    "ntuples": ("demo", "divertanalysis"),
-    "training_files": ("build", "resample", "plot"),
-    "scoring": ("score", "compare"),
-    "runs": ("runs", "watch", "analyze", "import", "training", "model-dump", "doctor"),
-}
-"""Commands by the module of this package whose `COMMANDS` contain them."""
 
 
 class LazyGroup(click.Group):
     """A group whose commands live in modules that are imported when used: `cr_trainer --help` stays fast."""
 
-    def __init__(self, name: str, summaries: Mapping[str, str], help: str, groups: Sequence[click.Group] = ()) -> None:
+    def __init__(
+        self, name: str, listed: Mapping[str, tuple[str, str]], help: str, groups: Sequence[click.Group] = ()
+    ) -> None:
         """Makes a group.
 
         Args:
-            name: of the group.
-            summaries: of each command and group, in the order to list them.
-            help: of the group.
-            groups: within it.
+            name: name of the group.
+            listed: module of this package and summary of each command and group, in the order to list them.
+            help: help of the group.
+            groups: groups within it.
         """
         super().__init__(name, help=help, context_settings={"help_option_names": ["-h", "--help"]})
-        self._summaries = summaries
+        self._listed = listed
         self._groups = {group.name: group for group in groups}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the work, not of the alphabet."""
-        return list(self._summaries)
+        return list(self._listed)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Imports the command's module, and builds the command."""
-        if cmd_name not in self._summaries or cmd_name in self._groups:
+        if cmd_name not in self._listed or cmd_name in self._groups:
             return self._groups.get(cmd_name)
-        (module,) = (module for module, names in _MODULES.items() if cmd_name in names)
-        commands = importlib.import_module(f"cal_ratio_trainer.cli.{module}").COMMANDS
-        built: click.Command = next(each.build() for each in commands if each.name == cmd_name)
-        return built
+        # Only here, since it imports pydantic.
+        from cal_ratio_trainer.cli.options import SettingsCommand
+
+        content = vars(importlib.import_module(f"cal_ratio_trainer.cli.{self._listed[cmd_name][0]}")).values()
+        return next(each.build() for each in content if isinstance(each, SettingsCommand) and each.name == cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Finds the command; the error for an unknown name gives the most similar one."""
-        if args and args[0] not in self._summaries and not args[0].startswith("-"):
-            ctx.fail(f"no command '{args[0]}'{did_you_mean(args[0], self._summaries)}")
+        if args and args[0] not in self._listed and not args[0].startswith("-"):
+            ctx.fail(f"no command '{args[0]}'{did_you_mean(args[0], self._listed)}")
         if place().processes > 1 and args and args[0] in _COMMANDS and args[0] != _SHARED_COMMAND:
             raise UserError(
                 f"torchrun started {place().processes} processes of '{args[0]}', but only {_SHARED_COMMAND} shares its "
@@ -111,7 +107,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in --help, from the table of summaries, without importing anything."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(self._summaries.items()))
+            formatter.write_dl([(name, summary) for name, (_, summary) in self._listed.items()])
 
 
 def cr_trainer() -> click.Group:
@@ -143,34 +139,13 @@ def cr_trainer() -> click.Group:
     return group
 
 
-class _HarmlessStream:
-    """A text stream whose words cannot control the terminal: names of files, branches and layers come from anywhere.
-
-    rich, whose colours do control it, writes to `rich_proxied_file` instead; tables escape their own cells.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self.rich_proxied_file = stream
-
-    def write(self, text: str) -> int:
-        """Writes text, made harmless."""
-        return self.rich_proxied_file.write(harmless(text))
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        """Writes several texts, made harmless."""
-        self.rich_proxied_file.writelines(map(harmless, lines))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.rich_proxied_file, name)
-
-
 def main() -> None:
     """Runs the command line; a user's mistake ends in one sentence and exit status 2."""
     open_closed_streams()
     silence_other_ranks()
     with (
-        contextlib.redirect_stdout(cast(TextIO, _HarmlessStream(sys.stdout))),
-        contextlib.redirect_stderr(cast(TextIO, _HarmlessStream(sys.stderr))),
+        contextlib.redirect_stdout(cast(TextIO, HarmlessStream(sys.stdout))),
+        contextlib.redirect_stderr(cast(TextIO, HarmlessStream(sys.stderr))),
     ):
         status = _status_of_command()
     if status == EXIT_INTERRUPTED and not hasattr(sys, "ps1") and threading.current_thread() is threading.main_thread():
@@ -225,36 +200,6 @@ def _status_of_command() -> int:
     if unwritten.errno == errno.EPIPE:
         return EXIT_FAILED_PARTS
     return report_failure(f"error: standard output: {system_error_in_words(unwritten)}", EXIT_USER_ERROR)
-
-
-class _Formatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return record.getMessage() if record.levelno == NOTICE else super().format(record)
-
-
-def verbosity_option() -> click.Option:
-    """Option -v of the group and of every command."""
-    return click.Option(
-        ["verbose", "-v", "--verbose"],
-        count=True,
-        help="Print more messages, and a traceback with errors; -vv prints all messages.",
-    )
-
-
-def set_verbosity(verbose: int) -> None:
-    """Notices and warnings, with -v also what is being done, with -vv everything; given twice, the larger one counts.
-
-    Only what needs attention begins with a word in capitals.
-    """
-    level = (NOTICE, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    root = logging.getLogger()
-    if not root.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
-        logging.basicConfig(handlers=[handler], level=level)
-    root.setLevel(min(level, root.level or level))
-    for noisy in ("matplotlib", "fsspec", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

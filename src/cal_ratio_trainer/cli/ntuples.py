@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS
-from cal_ratio_trainer.cli.options import Argument, SettingsCommand
+from cal_ratio_trainer.cli.options import Argument, command
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
 from cal_ratio_trainer.errors import harmless
 from cal_ratio_trainer.jets.labels import DataType
@@ -26,7 +26,14 @@ _WIDTH_WITHOUT_TERMINAL = 200
 _MAX_ROWS = 1000
 
 
-def demo(settings: DemoSettings) -> int:
+@command(
+    "demo",
+    DemoSettings,
+    help="Simulate DiVertAnalysis ntuples: signal on a grid of masses, multijet MC in slices of pt, beam-induced "
+    "background and a control region of simulation and data. The model is parametric and tuned on real jets; it is no "
+    "detector simulation. Settings files beside the ntuples convert and build them.",
+)
+def demo(settings: DemoSettings) -> None:
     """Simulates, then prints the files and the commands that use them."""
     summary = crt.demo(settings)
     for role in ("main", "control"):
@@ -40,19 +47,22 @@ def demo(settings: DemoSettings) -> int:
     print("A parametric model tuned on some hundred real jets, not a detector simulation: no physics conclusions.")
     print(f"Next:\n  cd {summary.output_path}\n  cr_trainer convert divertanalysis --config convert.yaml")
     print("  cr_trainer build --config build_main.yaml\n  cr_trainer build --config build_control.yaml")
-    return 0
 
 
-DEMO = SettingsCommand(
-    name="demo",
-    help="Simulate DiVertAnalysis ntuples: signal on a grid of masses, multijet MC in slices of pt, beam-induced "
-    "background and a control region of simulation and data. The model is parametric and tuned on real jets; it is no "
-    "detector simulation. Settings files beside the ntuples convert and build them.",
-    settings=DemoSettings,
-    run=demo,
+@command(
+    "divertanalysis",
+    ConvertSettings,
+    help="Convert DiVertAnalysis ntuples to files of jets, one for each ntuple.\n\n"
+    "FILES are paths, URLs or patterns of either. Files that are already converted are skipped, and several such "
+    "commands can share one list. The exit status is 1 if a file cannot be converted; it is named at the end. The exit "
+    "status is 3 if another command still converts a file of the list, so that the set is not complete yet.",
+    common=(
+        *("data_type", "llp_mH", "llp_mS", "min_jet_pt", "max_jet_pt", "output_path", "layout", "keep_branches"),
+        *("schema_file", "max_events", "overwrite", "workers"),
+    ),
+    arguments=[Argument("input_files")],
+    extra_names={"schema_file": ("--schema",)},
 )
-
-
 def convert(settings: ConvertSettings) -> int:
     """Converts, then prints the outcome of each file; returns 1 if any failed, 3 if others still work on some."""
     summary = crt.convert(settings)
@@ -121,10 +131,10 @@ def _print(summary: "ConversionSummary") -> None:
 
 
 def _files(summary: "ConversionSummary", is_narrow: bool) -> "Table":
-    """One row per file; of very many files, only those that are not converted.
+    """One row per file; of very many files, only the files that are not converted.
 
     Args:
-        summary: of the conversion.
+        summary: summary of the conversion.
         is_narrow: the folder of all files is in the title, so that rows fit a terminal.
     """
     from rich.table import Table
@@ -182,22 +192,3 @@ def _by_sample(title: str, samples: "dict[str, list[CutflowStep]]", cell: "Calla
     for name, steps in samples.items():
         table.add_row(name, *(cell(step) for step in steps))
     return table
-
-
-CONVERT = SettingsCommand(
-    name="divertanalysis",
-    help="Convert DiVertAnalysis ntuples to files of jets, one for each ntuple.\n\n"
-    "FILES are paths, URLs or patterns of either. Files that are already converted are skipped, and several such "
-    "commands can share one list. The exit status is 1 if a file cannot be converted; it is named at the end. The exit "
-    "status is 3 if another command still converts a file of the list, so that the set is not complete yet.",
-    settings=ConvertSettings,
-    run=convert,
-    common=(
-        *("data_type", "llp_mH", "llp_mS", "min_jet_pt", "max_jet_pt", "output_path", "layout", "keep_branches"),
-        *("schema_file", "max_events", "overwrite", "workers"),
-    ),
-    arguments=[Argument("input_files")],
-    extra_names={"schema_file": ("--schema",)},
-)
-
-COMMANDS = (DEMO, CONVERT)

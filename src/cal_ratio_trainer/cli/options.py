@@ -5,16 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Generic, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
 
 from cal_ratio_trainer.cli.help import HelpfulCommand, complete_runs, completer
-from cal_ratio_trainer.cli.main import set_verbosity, verbosity_option
+from cal_ratio_trainer.cli.messages import set_verbosity, verbosity_option
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.loading import Layers, SettingsType, layers_of, packaged_configs, settings_from
-from cal_ratio_trainer.errors import did_you_mean
+from cal_ratio_trainer.config.loading import Layers, layers_of, packaged_configs, settings_from
 
 _SIMPLE = (bool, int, float, str, Path)
 _NULL = ("null", "none")
@@ -68,37 +67,38 @@ class Argument:
         return [*layers[:-1], (source, {**others, self.field: words} if words else others)]
 
 
-@dataclass(frozen=True)
-class SettingsCommand(Generic[SettingsType]):
+@dataclass(frozen=True, kw_only=True)
+class SettingsCommand:
     """A command made of a settings model.
 
     Attributes:
-        settings: the model; its fields become options.
-        run: called with the validated settings; returns the exit status (0 when all went well).
+        name: name of the command.
+        settings: settings model, whose fields become options.
+        run: function that is called with the validated settings; returns the exit status, or None for 0.
+        help: text of --help.
         arguments: positional words, in order.
-        extra_names: further spellings of options by field, besides those of `_EXTRA_NAMES`.
-        adjust: last changes to the layers of settings before they are validated, e.g. what a flag alone means.
-        common: settings whose options --help shows, where --help-all shows more; () for all.
-        options: options that are no settings, with the names `run` takes them by.
-        wants_layers: `run` is also given the layers of settings, as `layers`.
+        extra_names: further spellings of options by field, besides `_EXTRA_NAMES`.
+        resolve: last changes to the layers of settings before they are validated, e.g. what a flag alone means. `run`
+            is then given the layers too, as `layers`.
+        common: settings whose options --help shows, if --help-all shows more; () for all.
+        options: options that are no settings, with the names by which `run` takes them.
         default_words: text for the default of fields whose default depends on other settings.
     """
 
     name: str
-    help: str
-    settings: type[SettingsType]
+    settings: type[Settings]
     run: Callable[..., int | None]
+    help: str
     arguments: Sequence[Argument] = ()
     extra_names: dict[str, Sequence[str]] = field(default_factory=dict)
-    adjust: Callable[[Layers], Layers] | None = None
+    resolve: Callable[[Layers], Layers] | None = None
     common: Sequence[str] = ()
     options: Sequence[click.Option] = ()
-    wants_layers: bool = False
     default_words: dict[str, str] = field(default_factory=dict)
 
     def build(self) -> click.Command:
         """The click command."""
-        return _Command(
+        return HelpfulCommand(
             self.name,
             params=[*self._arguments(), *self._options(), *self.options, *_common_options(self.settings)],
             callback=self._call,
@@ -121,14 +121,12 @@ class SettingsCommand(Generic[SettingsType]):
         layers = layers_of(self.settings, config, flags)
         for argument in self.arguments:
             layers = argument.assigned(layers)
-        if self.adjust:
-            layers = self.adjust(layers)
+        if self.resolve:
+            others["layers"] = layers = self.resolve(layers)
         settings = settings_from(self.settings, layers)
         if print_settings:
             click.echo(settings.as_yaml(), nl=False)
             return 0
-        if self.wants_layers:
-            others["layers"] = layers
         return self.run(settings, **others) or 0
 
     def _null_in_words(self, name: str, value: Any) -> Any:
@@ -187,36 +185,11 @@ class SettingsCommand(Generic[SettingsType]):
         )
 
 
-class _Command(HelpfulCommand):
-    """Names a mistyped option as it was typed, and a similar one.
-
-    click takes a word with one dash for letters: it names the first of them, or takes -config for -c with the value
-    onfig, and -output_file for -o with a value. Its suggestions heed capitals.
-    """
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """See click."""
-        given = [word.partition("=")[0] for word in args]
-        known = {spelling for param in self.params for spelling in (*param.opts, *param.secondary_opts)}
-        # The value of an option may begin with a dash too.
-        options = [param for param in self.params if isinstance(param, click.Option)]
-        with_value = {spelling for each in options if not (each.is_flag or each.count) for spelling in each.opts}
-        for before, word in zip(["", *args], given, strict=False):
-            if word == "--":
-                break
-            if before not in with_value and word not in known and f"-{word}" in known:
-                raise click.UsageError(f"No such option '{word}' (did you mean -{word}?).", ctx)
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if not error.possibilities and (hint := did_you_mean(error.option_name, known)):
-                raise click.UsageError(f"No such option '{error.option_name}'{hint}.", ctx) from error
-            for word in given:
-                is_mistyped = len(word) > 2 and word[0] == "-" != word[1] and word not in known
-                if is_mistyped and error.option_name.lstrip("-") in word:
-                    hint = did_you_mean(f"-{word}", (spelling for spelling in known if spelling.startswith("--")))
-                    raise click.UsageError(f"No such option '{word}'{hint}.", ctx) from error
-            raise
+def command(
+    name: str, settings: type[Settings], **details: Any
+) -> Callable[[Callable[..., int | None]], SettingsCommand]:
+    """Decorator that makes a command of a function; `details` are further attributes of `SettingsCommand`."""
+    return lambda run: SettingsCommand(name=name, settings=settings, run=run, **details)
 
 
 class _CommaSeparated(click.ParamType):  # type: ignore[type-arg]  # older clicks have no argument there
@@ -249,6 +222,8 @@ def _common_options(settings: type[Settings]) -> list[click.Option]:
 
 def _element_type(annotation: Any) -> tuple[Any, bool] | None:
     """(type of one value, whether it is a list) of a field that can be a flag; None for others."""
+    if get_origin(annotation) is Annotated:
+        return _element_type(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         kinds = [_element_type(part) for part in get_args(annotation) if part is not type(None)]
         return kinds[0] if kinds and kinds[0] is not None else None

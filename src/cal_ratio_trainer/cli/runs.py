@@ -7,8 +7,7 @@ from rich.console import Console
 
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
-from cal_ratio_trainer.cli.options import Argument, SettingsCommand
-from cal_ratio_trainer.config.loading import Layers
+from cal_ratio_trainer.cli.options import Argument, command
 from cal_ratio_trainer.config.runs import (
     AnalyzeSettings,
     ConvertTrainingSettings,
@@ -20,9 +19,15 @@ from cal_ratio_trainer.config.runs import (
 )
 
 _WIDTH_OF_LAYERS, _WIDTH_OF_RUNS = 200, 10_000
-"""Letters per line of a table where the output is no terminal."""
+"""Letters per line of a table if the output is no terminal."""
 
 
+@command(
+    "runs",
+    RunsSettings,
+    help="List all runs as a table: status, data, epochs, best figures, tag, note, commit. Any column "
+    "of the CSV can be the one to sort by.",
+)
 def list_runs(settings: RunsSettings) -> int:
     """Prints the table of all runs, and the files of runs that cannot be read."""
     found = crt.list_runs(settings)
@@ -43,15 +48,13 @@ def list_runs(settings: RunsSettings) -> int:
     return EXIT_FAILED_PARTS if found.troubles() else 0
 
 
-RUNS = SettingsCommand(
-    name="runs",
-    help="List all runs as a table: status, data, epochs, best figures, tag, note, commit. Any column "
-    "of the CSV can be the one to sort by.",
-    settings=RunsSettings,
-    run=list_runs,
+@command(
+    "watch",
+    WatchSettings,
+    help="Open the page of a run, with its state, figures of merit and the figures of every epoch, and print its path. "
+    "While the run trains, the open page is refreshed.",
+    arguments=[Argument("run", many=False, required=True, metavar="NAME/RUN")],
 )
-
-
 def watch(settings: WatchSettings) -> None:
     """Opens the page of a run, or serves it until ^C."""
     from cal_ratio_trainer.reporting.watch import has_display
@@ -65,16 +68,13 @@ def watch(settings: WatchSettings) -> None:
         webbrowser.open(watched.address)
 
 
-WATCH = SettingsCommand(
-    name="watch",
-    help="Open the page of a run, with its state, figures of merit and the figures of every epoch, and print its path. "
-    "While the run trains, the open page is refreshed.",
-    settings=WatchSettings,
-    run=watch,
-    arguments=[Argument("run", many=False, required=True, metavar="NAME/RUN")],
+@command(
+    "analyze",
+    AnalyzeSettings,
+    help="Compare runs NAME/RUN (if none is given, all finished ones): find their best epochs, recommend one, and "
+    "write a report with AUC, K-S, rejections and efficiencies on the test jets.",
+    arguments=(Argument("runs_to_analyze", metavar="[NAME/RUN]..."),),
 )
-
-
 def analyze(settings: AnalyzeSettings) -> int:
     """Analyzes runs, then prints the recommended epochs and the path of the page."""
     result = crt.analyze(settings)
@@ -90,44 +90,34 @@ def analyze(settings: AnalyzeSettings) -> int:
     return EXIT_FAILED_PARTS if result.failures or not result.recommended else 0
 
 
-ANALYZE = SettingsCommand(
-    name="analyze",
-    help="Compare runs NAME/RUN (if none is given, all finished ones): find their best epochs, recommend one, and "
-    "write a report with AUC, K-S, rejections and efficiencies on the test jets.",
-    settings=AnalyzeSettings,
-    run=analyze,
-    arguments=(Argument("runs_to_analyze", metavar="[NAME/RUN]..."),),
+@command(
+    "import",
+    ImportSettings,
+    help="Import a training of the earlier program as a run: PATH is its run folder, or a file of one network (Keras "
+    "2 or 3, zip or HDF5, or frugally-deep JSON). The run can be scored, compared, analyzed, converted and continued.",
+    arguments=(Argument("path", many=False, required=True, metavar="PATH"),),
 )
-
-
-def import_run(settings: ImportSettings) -> int:
+def import_run(settings: ImportSettings) -> None:
     """Imports a training, then prints the content of the run and what is unknown."""
     summary = crt.import_run(settings)
     click.echo(summary.headline)
     for note in summary.notes:
         click.echo(f"  - {note}", err=True)
     click.echo(f"network and record: {summary.run.path}", err=True)
-    return 0
 
 
-IMPORT = SettingsCommand(
-    name="import",
-    help="Import a training of the earlier program as a run: PATH is its run folder, or a file of one network (Keras "
-    "2 or 3, zip or HDF5, or frugally-deep JSON). The run can be scored, compared, analyzed, converted and continued.",
-    settings=ImportSettings,
-    run=import_run,
-    arguments=(Argument("path", many=False, required=True, metavar="PATH"),),
+@command(
+    "training",
+    ConvertTrainingSettings,
+    help="Write a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.\n\n"
+    "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras or .safetensors file. A fold set "
+    "needs --folds, which writes all its networks. An ensemble becomes one ONNX file that averages its members; "
+    "--folds writes each of them. Each file is read back and must give the network's scores, or no file is kept. A "
+    "card beside it describes the network and its inputs.",
+    extra_names={"output_json": ("-o", "--output")},
+    arguments=(Argument("training", many=False, metavar="TRAINING"),),
 )
-
-
-def format_of_output(layers: Layers) -> Layers:
-    """Takes the format from the ending of the output file where no source of settings gives one."""
-    if not any("format" in content for _, content in layers[1:]):
-        layers[0][1].pop("format", None)
-    return layers
-
-
-def export(settings: ConvertTrainingSettings) -> int:
+def export(settings: ConvertTrainingSettings) -> None:
     """Writes the network, then prints the files and their checks."""
     done = crt.export(settings)
     for note in done.notes:
@@ -143,59 +133,34 @@ def export(settings: ConvertTrainingSettings) -> int:
             f"{done.exported.cards[0].name} was the card of {others} too; it describes this export only", err=True
         )
     click.echo(f"description and inputs: {done.exported.cards[1]} (and {done.exported.cards[0].name})")
-    return 0
 
 
-CONVERT_TRAINING = SettingsCommand(
-    name="training",
-    help="Write a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.\n\n"
-    "TRAINING is NAME/RUN/EPOCH, where best and last are epochs too, or a .keras or .safetensors file. A fold set "
-    "needs --folds, which writes all its networks. An ensemble becomes one ONNX file that averages its members; "
-    "--folds writes each of them. Each file is read back and must give the network's scores, or no file is kept. A "
-    "card beside it describes the network and its inputs.",
-    settings=ConvertTrainingSettings,
-    run=export,
-    extra_names={"output_json": ("-o", "--output")},
-    adjust=format_of_output,
+@command(
+    "model-dump",
+    ModelDumpSettings,
+    help="Show the layers of the network TRAINING (NAME/RUN, NAME/RUN/EPOCH, a .keras or a .safetensors file): shapes "
+    "and parameters.",
     arguments=(Argument("training", many=False, metavar="TRAINING"),),
 )
-
-
-def describe_network(settings: ModelDumpSettings) -> int:
+def describe_network(settings: ModelDumpSettings) -> None:
     """Prints the layers of a network."""
     table = crt.describe_network(settings).as_rich()
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH_OF_LAYERS
     console.print(table)
-    return 0
 
 
-MODEL_DUMP = SettingsCommand(
-    name="model-dump",
-    help="Show the layers of the network TRAINING (NAME/RUN, NAME/RUN/EPOCH, a .keras or a .safetensors file): shapes "
-    "and parameters.",
-    settings=ModelDumpSettings,
-    run=describe_network,
-    arguments=(Argument("training", many=False, metavar="TRAINING"),),
-)
-
-
-def doctor(settings: DoctorSettings, as_json: bool) -> int:
-    """Prints the examination of the installation; returns 1 where a check failed."""
-    found = crt.doctor(settings)
-    click.echo(found.as_json() if as_json else found.as_text())
-    return 0 if found.is_well else EXIT_FAILED_PARTS
-
-
-DOCTOR = SettingsCommand(
-    name="doctor",
+@command(
+    "doctor",
+    DoctorSettings,
     help="Check this installation: versions, devices, engines, memory, folders, and a training step that is compared "
     "with PyTorch's own operations. The exit status is 0 if all checks pass. Include the output in bug reports; "
     "it names no users or hosts, except in the paths of folders.",
-    settings=DoctorSettings,
-    run=doctor,
     options=(click.Option(["as_json", "--json"], is_flag=True, help="Print the result as JSON, for programs."),),
 )
-
-COMMANDS = (RUNS, WATCH, ANALYZE, IMPORT, CONVERT_TRAINING, MODEL_DUMP, DOCTOR)
+def doctor(settings: DoctorSettings, as_json: bool) -> int:
+    """Prints the examination of the installation; returns 1 if a check failed."""
+    found = crt.doctor(settings)
+    click.echo(found.as_json() if as_json else found.as_text())
+    return 0 if found.is_well else EXIT_FAILED_PARTS

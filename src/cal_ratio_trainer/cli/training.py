@@ -3,7 +3,7 @@
 import click
 
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS
-from cal_ratio_trainer.cli.options import Argument, SettingsCommand
+from cal_ratio_trainer.cli.options import Argument, command
 from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.profiles import default_words, resolve_layers
 from cal_ratio_trainer.config.training import TrainSettings
@@ -19,6 +19,29 @@ def resolved(layers: Layers) -> Layers:
     return result
 
 
+@command(
+    "train",
+    TrainSettings,
+    help="Train the network on the main training file MAIN and the control-region file CONTROL, without them on demo "
+    "data, which the first such training simulates. Results go to <output_path>/<model_name>/<run number>.",
+    arguments=(Argument("files", metavar="[MAIN] [CONTROL...]", settings=("main_training_file", "cr_training_file")),),
+    resolve=resolved,
+    common=(
+        *("profile", "epochs", "continue_from", "start_from", "learning_rate", "seed"),
+        *("agreement", "agreement_strength", "encoder", "sample_fraction", "folds", "seeds"),
+        *("model_name", "output_path", "device", "threads"),
+    ),
+    default_words=default_words(),
+    options=[
+        click.Option(
+            ["continue_from", "--continue", "--continue-n", "--continue_n"],
+            metavar="RUN",
+            help="Continue a run of this model: its number, -1 for the newest, or auto for the newest unfinished one "
+            "(a new one if there is none). An interrupted run finishes its planned epochs; a finished "
+            "one gets --epochs more.",
+        )
+    ],
+)
 def train(settings: TrainSettings, continue_from: str | None, layers: Layers) -> int:
     """Trains, then prints the figures of merit and the paths of the results."""
     from cal_ratio_trainer.api.training import train_with
@@ -50,33 +73,21 @@ def train(settings: TrainSettings, continue_from: str | None, layers: Layers) ->
     return EXIT_FAILED_PARTS
 
 
-TRAIN = SettingsCommand(
-    name="train",
-    help="Train the network on the main training file MAIN and the control-region file CONTROL, without them on demo "
-    "data, which the first such training simulates. Results go to <output_path>/<model_name>/<run number>.",
-    settings=TrainSettings,
-    run=train,
-    arguments=(Argument("files", metavar="[MAIN] [CONTROL...]", settings=("main_training_file", "cr_training_file")),),
-    adjust=resolved,
+@command(
+    "tune",
+    TuneSettings,
+    help="Search for better settings of a training, with Optuna.\n\n"
+    "A trial is a training with other values of the settings in --search, by default learning rate, strength of "
+    "agreement, dropout and schedule. All other settings are those of a training: profile, --config and options. STUDY "
+    "names the study: its trials are runs of this model, its report and best.yaml are in their folder.",
+    arguments=[Argument("study", many=False, metavar="STUDY")],
+    resolve=resolved,
     common=(
-        *("profile", "epochs", "continue_from", "start_from", "learning_rate", "seed"),
-        *("agreement", "agreement_strength", "encoder", "sample_fraction", "folds", "seeds"),
-        *("model_name", "output_path", "device", "threads"),
+        *("trials", "hours", "objective", "search", "workers", "main_training_file", "cr_training_file", "epochs"),
+        *("profile", "resume", "seed", "output_path", "device", "threads"),
     ),
-    wants_layers=True,
     default_words=default_words(),
-    options=[
-        click.Option(
-            ["continue_from", "--continue", "--continue-n", "--continue_n"],
-            metavar="RUN",
-            help="Continue a run of this model: its number, -1 for the newest, or auto for the newest unfinished one "
-            "(a new one if there is none). An interrupted run finishes its planned epochs; a finished "
-            "one gets --epochs more.",
-        )
-    ],
 )
-
-
 def tune(settings: TuneSettings, layers: Layers) -> int:
     """Runs trials, then prints the recommended one and the path of the report."""
     from cal_ratio_trainer.api.training import tune_with
@@ -91,24 +102,3 @@ def tune(settings: TuneSettings, layers: Layers) -> int:
     if result.best_config is not None:
         click.echo(f"train with the recommended settings: cr_trainer train --config {result.best_config}", err=True)
     return 0
-
-
-TUNE = SettingsCommand(
-    name="tune",
-    help="Search for better settings of a training, with Optuna.\n\n"
-    "A trial is a training with other values of the settings in --search, by default learning rate, strength of "
-    "agreement, dropout and schedule. All other settings are those of a training: profile, --config and options. STUDY "
-    "names the study: its trials are runs of this model, its report and best.yaml are in their folder.",
-    settings=TuneSettings,
-    run=tune,
-    arguments=[Argument("study", many=False, metavar="STUDY")],
-    adjust=resolved,
-    common=(
-        *("trials", "hours", "objective", "search", "workers", "main_training_file", "cr_training_file", "epochs"),
-        *("profile", "resume", "seed", "output_path", "device", "threads"),
-    ),
-    wants_layers=True,
-    default_words=default_words(),
-)
-
-COMMANDS = (TRAIN, TUNE)

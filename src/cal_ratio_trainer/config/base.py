@@ -71,7 +71,7 @@ class Settings(BaseModel):
 
     @classmethod
     def with_new_names(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Returns the settings under their present names, without those that are ignored.
+        """Returns the settings under their present names, without ignored ones.
 
         Raises:
             ValueError: a setting is given under its old and its new name with two values.
@@ -135,20 +135,75 @@ ReportFile = Annotated[
 ]
 """Markdown file of a report; the name of the HTML page means that beside it."""
 
-_PARTS = ("name", "run", "epoch")
+CacheFolder = Annotated[
+    Path | None, Field(description="Folder for copies of remote files; null: the user's cache folder.")
+]
 
 
-def name_run_epoch(given: Any) -> Any:
-    """Returns the earlier program's mapping of name, run and epoch as NAME/RUN/EPOCH, anything else unchanged.
+def _slashed(*parts: str) -> BeforeValidator:
+    """Validator that turns the earlier program's mapping of such parts into a text with slashes, e.g. NAME/RUN."""
+
+    def joined(given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if given.keys() != set(parts):
+            form, names, found = "/".join(parts).upper(), ", ".join(parts), ", ".join(map(str, given))
+            raise ValueError(f"should be {form} or a mapping of {names}, got one of {found}")
+        return "/".join(str(given[part]) for part in parts)
+
+    return BeforeValidator(joined)
+
+
+RunName = Annotated[str, _slashed("name", "run")]
+NetworkName = Annotated[str, _slashed("name", "run", "epoch")]
+
+
+def model_name(given: str) -> str:
+    """Returns a model name that is also a valid folder name.
 
     Raises:
-        ValueError: a mapping lacks one of the three.
+        ValueError: the name is not valid.
     """
-    if not isinstance(given, dict):
-        return given
-    if missing := [part for part in _PARTS if part not in given]:
-        raise ValueError(f"lacks {', '.join(missing)}; expected name, run and epoch")
-    return "/".join(str(given[part]) for part in _PARTS)
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", given):
+        raise ValueError(f"should be letters, digits and . _ + - only, a letter or digit first, got {given!r}")
+    return given
+
+
+ModelName = Annotated[str, AfterValidator(model_name)]
+
+
+def _above_min_jet_pt(max_jet_pt: float, info: ValidationInfo) -> float:
+    min_jet_pt = info.data.get("min_jet_pt")
+    if min_jet_pt is not None and min_jet_pt >= max_jet_pt:
+        raise ValueError(f"min_jet_pt ({min_jet_pt:g}) must be below max_jet_pt ({max_jet_pt:g})")
+    return max_jet_pt
+
+
+MaxJetPt = Annotated[float, AfterValidator(_above_min_jet_pt)]
+"""Upper end of a range of jet pt [GeV] whose lower end is the setting `min_jet_pt`, declared before it."""
+
+
+class InputEntry(Settings):
+    """Entry of a list of input files, which may also be given as one word.
+
+    Class attributes:
+        input_file: declared by each kind of entry, with its description.
+    """
+
+    @classmethod
+    def of_word(cls, word: str) -> dict[str, Any]:
+        """Returns the settings that a word stands for: a file without settings of its own."""
+        return {"input_file": word}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_word(cls, given: Any) -> Any:
+        return cls.of_word(str(given)) if isinstance(given, str | Path) else given
+
+
+def one_or_several(given: Any) -> Any:
+    """Returns a single file as a list, and null as an empty one; anything else unchanged."""
+    return [] if given is None else [given] if isinstance(given, str | Path) else given
 
 
 ControlRegions = str | dict[str, str] | None
@@ -161,7 +216,7 @@ def named_regions(given: Any) -> Any:
     """Returns files of control regions as one file without a name or as a mapping by name; anything else unchanged.
 
     Args:
-        given: a file, a mapping, or a list of 'NAME=FILE' and plain files, whose names are those of the files.
+        given: a file, a mapping, or a list of 'NAME=FILE' and plain files, which are named after the file.
 
     Raises:
         ValueError: a name comes twice or cannot be one; several files and no name for one of them; no file.
@@ -226,7 +281,7 @@ def region_shares(given: Any) -> Any:
 
 
 def files_by_region(files: ControlRegions, name: str) -> dict[str, str]:
-    """Returns files of control regions by their names; `name` is that of a single file without one."""
+    """Returns files of control regions by their names; `name` is for a single file without a name."""
     if files is None:
         return {}
     return files if isinstance(files, dict) else {name: files}
@@ -239,8 +294,8 @@ def refuse_unfit_regions(
 
     Args:
         trained: files of the regions to train on, by name.
-        judged: likewise of those that are judged only.
-        shares: of the regions to train on; None for equal ones.
+        judged: files of the regions that are judged only, by name.
+        shares: shares of the regions to train on, by name; None for equal ones.
 
     Raises:
         ValueError: a name comes twice; shares for other regions; a share is not above 0.
@@ -256,28 +311,19 @@ def refuse_unfit_regions(
         raise ValueError(f"cr_shares should be above 0, got {dict(shares)}")
 
 
-def refuse_empty_pt_range(min_jet_pt: float, max_jet_pt: float) -> None:
-    """Raises ValueError for a range of jet pt [GeV] without values."""
-    if min_jet_pt >= max_jet_pt:
-        raise ValueError(f"min_jet_pt ({min_jet_pt:g}) must be below max_jet_pt ({max_jet_pt:g})")
+class RunsFolderSettings(Settings):
+    """Folder of all runs, for commands that read it."""
 
+    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
-def model_name(given: str) -> str:
-    """Returns a model name that is also a valid folder name.
-
-    Raises:
-        ValueError: the name is not valid.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", given):
-        raise ValueError(f"should be letters, digits and . _ + - only, a letter or digit first, got {given!r}")
-    return given
+    output_path: RunsFolder = Path("training_results")
 
 
 class FigureSettings(Settings):
     """Heading and file format of figures.
 
-    The heading is for data and simulation of an experiment; figures of the built-in demo say "demo simulation" whatever
-    stands here, and never a luminosity.
+    The heading is for data and simulation of an experiment; figures of the built-in demo always say "demo
+    simulation", and never a luminosity.
     """
 
     experiment: str = Field(default="ATLAS", min_length=1, description="Experiment in the heading of figures.")

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import (
+    CacheFolder,
     FigureSettings,
+    InputEntry,
+    MaxJetPt,
     OutputFile,
     SchedulingSettings,
     Settings,
-    refuse_empty_pt_range,
+    one_or_several,
 )
 from cal_ratio_trainer.config.loading import mistakes_of, read_config
 from cal_ratio_trainer.errors import InputFileError, did_you_mean
@@ -20,7 +23,7 @@ from cal_ratio_trainer.jets.labels import DataType
 _NUMBER = "mcChannelNumber"
 
 
-class BuildInput(Settings):
+class BuildInput(InputEntry):
     """A file, or the files that a pattern names, and the jets to take from them."""
 
     input_file: str = Field(description="Path, pattern or URL of files of jets.")
@@ -64,7 +67,7 @@ class BuildSettings(FigureSettings, SchedulingSettings):
 
     aliases: ClassVar[dict[str, str]] = {"min_jet_pT": "min_jet_pt", "max_jet_pT": "max_jet_pt"}
 
-    input_files: list[BuildInput] = Field(
+    input_files: Annotated[list[BuildInput], BeforeValidator(one_or_several)] = Field(
         default=[],
         description="Files of jets: paths, patterns or URLs, or in a config file also mappings with input_file, "
         "num_events, event_filter and data_type.",
@@ -76,7 +79,7 @@ class BuildSettings(FigureSettings, SchedulingSettings):
         "(multijet simulation and data).",
     )
     min_jet_pt: float = Field(default=0.0, ge=0, description="Value of pt that is scaled to 0. [GeV]")
-    max_jet_pt: float = Field(default=500.0, description="Value of jet and track pt that is scaled to 1. [GeV]")
+    max_jet_pt: MaxJetPt = Field(default=500.0, description="Value of jet and track pt that is scaled to 1. [GeV]")
     seed: int = Field(
         default=1, ge=0, description="Seed of sampling and shuffling; the same seed gives the same file. [1]"
     )
@@ -84,7 +87,7 @@ class BuildSettings(FigureSettings, SchedulingSettings):
     layout: Literal["ragged", "flat"] = Field(
         default="ragged", description="Lists of constituents (ragged) or the earlier program's 800 slot columns (flat)."
     )
-    remove_branches: list[str] = Field(
+    remove_branches: Annotated[list[str], BeforeValidator(one_or_several)] = Field(
         default=[],
         description="Further scalar columns to drop, by name or pattern; HLT_jet_* and others that no training reads "
         "are always dropped.",
@@ -125,21 +128,15 @@ class BuildSettings(FigureSettings, SchedulingSettings):
         "no limit. [1]",
     )
     report: bool = Field(default=False, description="Write a report with tables and figures beside the output file.")
-    cache_path: Path | None = Field(
-        default=None, description="Folder for copies of remote inputs; null: the user's cache folder."
-    )
+    cache_path: CacheFolder = None
     overwrite: bool = Field(default=False, description="Replace the output file if it exists.")
 
-    @field_validator("input_files", mode="before")
+    @field_validator("input_files")
     @classmethod
-    def _plain_paths(cls, given: Any) -> Any:
-        if isinstance(given, str | Path):
-            given = [given]
-        if not isinstance(given, list):
-            return given
+    def _some_files(cls, given: list[BuildInput]) -> list[BuildInput]:
         if not given:
             raise ValueError("no files of jets are given")
-        return [{"input_file": str(item)} if isinstance(item, str | Path) else item for item in given]
+        return given
 
     @field_validator("period_luminosity_fb", mode="before")
     @classmethod
@@ -154,16 +151,6 @@ class BuildSettings(FigureSettings, SchedulingSettings):
         if any(value <= 0 for value in values):
             raise ValueError("a luminosity must be above 0")
         return given
-
-    @field_validator("remove_branches", mode="before")
-    @classmethod
-    def _no_branches(cls, given: Any) -> Any:
-        return [] if given is None else given
-
-    @model_validator(mode="after")
-    def _range_of_pt(self) -> Self:
-        refuse_empty_pt_range(self.min_jet_pt, self.max_jet_pt)
-        return self
 
     @model_validator(mode="after")
     def _weights_are_of_one_kind(self) -> Self:
@@ -183,20 +170,18 @@ class ResampleSettings(Settings):
     fraction: float = Field(gt=0, le=1, description="Share of the jets of each label that is taken. [1]")
     seed: int = Field(default=1, ge=0, description="Seed of the sampling; the same seed gives the same jets. [1]")
     overwrite: bool = Field(default=False, description="Replace the output file if it exists.")
-    cache_path: Path | None = Field(
-        default=None, description="Folder for a copy of a remote input; null: the user's cache folder."
-    )
+    cache_path: CacheFolder = None
 
 
 def read_samples(path: Path) -> dict[int, SimulatedSample]:
     """Reads the samples of a YAML file by mcChannelNumber.
 
-    The file holds a mapping of numbers to what `SimulatedSample` holds, or a list of rows with mcChannelNumber,
+    The file has a mapping of numbers to fields of `SimulatedSample`, or a list of rows with mcChannelNumber,
     either of them perhaps below the word `samples`. Rows without a cross section are left out, and so are further
     columns of a list.
 
     Raises:
-        InputFileError: the file cannot be read or holds something else; names what is wrong.
+        InputFileError: the file cannot be read or contains something else; names what is wrong.
     """
     content: Any = read_config(path)
     content = content.get("samples", content)
@@ -204,11 +189,20 @@ def read_samples(path: Path) -> dict[int, SimulatedSample]:
         content = _by_number(path, content)
     if not isinstance(content, Mapping) or not content:
         raise InputFileError(path, "should hold samples by their mcChannelNumber, each with its cross_section_pb")
-    return {_number(path, number): _sample(path, number, row) for number, row in content.items()}
+    samples: dict[int, SimulatedSample] = {}
+    for number, row in content.items():
+        if not str(number).isdecimal():
+            raise InputFileError(path, f"has {number!r:.60} where the mcChannelNumber of a sample was expected")
+        try:
+            samples[int(number)] = SimulatedSample.model_validate(row)
+        except ValidationError as error:
+            mistakes = "; ".join(mistakes_of(SimulatedSample, error))
+            raise InputFileError(path, f"sample {number}: {mistakes}") from error
+    return samples
 
 
 def _by_number(path: Path, rows: list[Any]) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
+    columns, found = SimulatedSample.model_fields, dict[Any, Any]()
     for row in rows:
         if not isinstance(row, Mapping):
             raise InputFileError(path, f"should hold a list of samples with {_NUMBER}, but has {row!r:.60}")
@@ -217,26 +211,9 @@ def _by_number(path: Path, rows: list[Any]) -> dict[Any, Any]:
         if row.get(_NUMBER) is None or row[_NUMBER] in found:
             what = "twice" if row.get(_NUMBER) in found else f"without {_NUMBER}"
             raise InputFileError(path, f"has a sample {what}: {dict(row)!r:.120}")
-        found[row[_NUMBER]] = {name: value for name, value in row.items() if _belongs(path, name)}
+        for column in row:
+            # A misspelled column is refused, other columns are left out.
+            if column not in columns and (near := did_you_mean(column, columns)):
+                raise InputFileError(path, f"has a column {column}{near}")
+        found[row[_NUMBER]] = {name: value for name, value in row.items() if name in columns}
     return found
-
-
-def _belongs(path: Path, column: str) -> bool:
-    """True for a column that `SimulatedSample` has; a misspelled one is refused."""
-    near = did_you_mean(column, SimulatedSample.model_fields)
-    if column not in SimulatedSample.model_fields and near:
-        raise InputFileError(path, f"has a column {column}{near}")
-    return column in SimulatedSample.model_fields
-
-
-def _number(path: Path, number: Any) -> int:
-    if not str(number).isdecimal():
-        raise InputFileError(path, f"has {number!r:.60} where the mcChannelNumber of a sample was expected")
-    return int(number)
-
-
-def _sample(path: Path, number: Any, row: Any) -> SimulatedSample:
-    try:
-        return SimulatedSample.model_validate(row)
-    except ValidationError as error:
-        raise InputFileError(path, f"sample {number}: {'; '.join(mistakes_of(SimulatedSample, error))}") from error

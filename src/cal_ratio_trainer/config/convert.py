@@ -9,10 +9,10 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import (
     MAX_PROCESSES,
+    InputEntry,
+    MaxJetPt,
     SchedulingSettings,
-    Settings,
     SharedListSettings,
-    refuse_empty_pt_range,
 )
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.expressions import parse_condition
@@ -21,17 +21,17 @@ from cal_ratio_trainer.jets.labels import DataType
 _MAX_JETS = 100_000_000
 _MASSES = {"mH": "llp_mH", "mS": "llp_mS"}
 _Mass = Annotated[float | None, Field(ge=0), AfterValidator(lambda mass: mass or None)]
-"""The earlier program's files say 0 where there is none."""
+"""Mass in GeV; in the earlier program's files 0 means none."""
 
 _NO_UTF8 = re.compile("[\ud800-\udfff]")
 
 Conditions = str | list[str] | dict[str, str] | None
-"""Conditions that must all hold: one, several, or several by the names that they have in the cutflow."""
+"""Conditions that must all hold: one, several, or several by their names in the cutflow."""
 
 _FIXED_BRANCHES = "the branches follow from the data type; keep_branches carries further ones through"
 
 
-class ConversionInput(Settings):
+class ConversionInput(InputEntry):
     """One entry of `input_files`; what it leaves out is taken from the top of the settings."""
 
     aliases: ClassVar[dict[str, str]] = _MASSES
@@ -41,6 +41,12 @@ class ConversionInput(Settings):
     output_dir: Path | None = Field(default=None, description="Folder below output_path for the results.")
     llp_mH: _Mass = Field(default=None, description="Mass of the mediator of this signal sample. [GeV]")
     llp_mS: _Mass = Field(default=None, description="Mass of the long-lived particle of this sample. [GeV]")
+
+    @classmethod
+    def of_word(cls, word: str) -> dict[str, Any]:
+        """See `InputEntry`."""
+        # A name of bytes that are no UTF-8 is no text for pydantic; in JSON's quotes it is, as in lists of files.
+        return super().of_word(json.dumps(word) if _NO_UTF8.search(word) else word)
 
 
 class ConvertSettings(SharedListSettings):
@@ -66,7 +72,7 @@ class ConvertSettings(SharedListSettings):
     llp_mH: _Mass = Field(default=None, description="Mass of the mediator, needed for signal. [GeV]")
     llp_mS: _Mass = Field(default=None, description="Mass of the long-lived particle, needed for signal. [GeV]")
     min_jet_pt: float = Field(default=40.0, ge=0, description="Smallest jet pt that is kept. [GeV]")
-    max_jet_pt: float = Field(
+    max_jet_pt: MaxJetPt = Field(
         default=500.0, gt=0, allow_inf_nan=True, description="Jets of this pt and above are dropped. [GeV]"
     )
     max_hlt_delta_r: float | None = Field(
@@ -121,18 +127,6 @@ class ConvertSettings(SharedListSettings):
         description="Folder for copies of remote files; null reads them without a copy.",
     )
 
-    @field_validator("input_files", mode="before")
-    @classmethod
-    def _bare_names(cls, given: Any) -> Any:
-        """A plain string stands for a file without settings of its own."""
-        if not isinstance(given, list):
-            return given
-        # A name of bytes that are no UTF-8 is no text for pydantic; in JSON's quotes it is, as in lists of files.
-        return [
-            {"input_file": json.dumps(each) if _NO_UTF8.search(each) else each} if isinstance(each, str) else each
-            for each in given
-        ]
-
     @field_validator("event_selection", "jet_selection", mode="after")
     @classmethod
     def _can_be_read(cls, given: Conditions) -> Conditions:
@@ -145,15 +139,9 @@ class ConvertSettings(SharedListSettings):
 
     @model_validator(mode="after")
     def _room_for_branches(self) -> Self:
-        if self.keep_branches and self.layout == "flat":
-            raise ValueError("keep_branches needs the ragged layout; the flat one has fixed columns")
-        if self.schema_file is not None and self.layout == "flat":
-            raise ValueError("schema_file needs the ragged layout; the flat one has fixed columns")
-        return self
-
-    @model_validator(mode="after")
-    def _range_of_pt(self) -> Self:
-        refuse_empty_pt_range(self.min_jet_pt, self.max_jet_pt)
+        for name in ("keep_branches", "schema_file"):
+            if getattr(self, name) and self.layout == "flat":
+                raise ValueError(f"{name} needs the ragged layout; the flat one has fixed columns")
         return self
 
 

@@ -57,30 +57,24 @@ _EXPECTED = {
 _log = logging.getLogger(__name__)
 
 
-def load_settings(
-    model: type[SettingsType], config: str | Path | None = None, flags: Mapping[str, Any] | None = None
-) -> SettingsType:
-    """Returns the settings of a command.
-
-    Args:
-        model: type of the settings.
-        config: a YAML file, or the name of a packaged one (see `packaged_configs`); None for defaults only.
-        flags: flags of the command line, by field name, which win.
-
-    Raises:
-        ConfigError: with all mistakes: unknown names (and the nearest good one), wrong types, values out of range.
-        InputFileError: the file is not there or is no YAML mapping.
-    """
-    return settings_from(model, layers_of(model, config, flags))
-
-
 def layers_of(
     model: type[Settings],
     config: str | Path | None,
     flags: Mapping[str, Any] | None,
     source: str = "command line",
 ) -> Layers:
-    """Returns the sources of settings under their present names, weakest first, each with a name for messages."""
+    """Returns the sources of settings under their present names, weakest first, each with a name for messages.
+
+    Args:
+        model: type of the settings.
+        config: a YAML file, or the name of a packaged one (see `packaged_configs`); None for defaults only.
+        flags: settings that win, e.g. of the command line, by field name.
+        source: name of the flags for messages.
+
+    Raises:
+        ConfigError: one setting under two names.
+        InputFileError: the config is not there or is no YAML mapping.
+    """
     layers = [(DEFAULTS, model.defaults())]
     if config is not None:
         layers.append((str(config), read_config(config, model=model)))
@@ -98,7 +92,7 @@ def settings_from(model: type[SettingsType], layers: Layers) -> SettingsType:
     """Merges layers to one settings object; later ones win, and `model_fields_set` names what is no plain default.
 
     Raises:
-        ConfigError: as `load_settings`.
+        ConfigError: with all mistakes: unknown names (and the nearest good one), wrong types, values out of range.
     """
     merged: dict[str, Any] = {}
     for source, content in layers:
@@ -142,7 +136,7 @@ def read_config(config: str | Path, largest: int = MAX_BYTES, model: type[Settin
 
 
 def read_profile(name: str) -> dict[str, Any]:
-    """Reads the settings of a packaged profile of `cr_trainer train`. Raises InputFileError where there is none."""
+    """Reads the settings of a packaged profile of `cr_trainer train`. Raises InputFileError if there is none."""
     folder = resources.files("cal_ratio_trainer.config").joinpath("packaged", "profiles")
     # The name may come from the settings of an untrusted run, and be a path.
     for file in folder.iterdir():
@@ -179,12 +173,10 @@ def _text_of(path: Path, largest: int) -> str:
 
 
 def _parsed(config: str | Path, text: str) -> Any:
-    """Content of a YAML text; raises InputFileError where it is invalid or its aliases expand to too many values."""
+    """Content of a YAML text. Raises InputFileError if it is invalid, or its aliases expand to too many values."""
     try:
         content = _CountingLoader(text).get_single_data()
-    except _TooManyValues as error:
-        raise InputFileError(config, _TOO_MANY) from error
-    except _DuplicateName as error:
+    except _Refused as error:
         raise InputFileError(config, str(error)) from error
     except RecursionError as error:
         raise InputFileError(config, "is nested too deeply for settings") from error
@@ -199,12 +191,8 @@ def _parsed(config: str | Path, text: str) -> Any:
     return content
 
 
-class _TooManyValues(Exception):
-    """The text holds more than `_MAX_VALUES` values."""
-
-
-class _DuplicateName(Exception):
-    """A mapping has one name twice; says which, and in which lines."""
+class _Refused(Exception):
+    """A text is no settings, as the message says: too many values, or one name twice."""
 
 
 class _CountingLoader(yaml.SafeLoader):
@@ -218,7 +206,7 @@ class _CountingLoader(yaml.SafeLoader):
         self._nodes += 1
         # A value in a mapping has a name, which is a node too.
         if self._nodes > 2 * _MAX_VALUES:
-            raise _TooManyValues
+            raise _Refused(_TOO_MANY)
         return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
@@ -229,13 +217,13 @@ class _CountingLoader(yaml.SafeLoader):
                 continue
             line = name.start_mark.line + 1
             if name.value in lines:
-                raise _DuplicateName(f"gives {name.value} twice, in lines {lines[name.value]} and {line}")
+                raise _Refused(f"gives {name.value} twice, in lines {lines[name.value]} and {line}")
             lines[name.value] = line
         return node
 
 
 def _has_too_many_values(content: Any) -> bool:
-    """True where there are too many values, with those behind aliases counted each time."""
+    """True if there are too many values; values behind an alias count each time."""
     waiting, met = [content], 0
     while waiting and met <= _MAX_VALUES:
         value = waiting.pop()
@@ -248,7 +236,7 @@ def _has_too_many_values(content: Any) -> bool:
 
 
 def packaged_configs(model: type[Settings] | None = None) -> list[str]:
-    """Names of the packaged configurations; with a model, of those that fit it."""
+    """Names of the packaged configurations; with a model, only of configurations that fit it."""
     folder = resources.files("cal_ratio_trainer.config").joinpath("packaged")
     names = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
     if model is None:
@@ -260,9 +248,9 @@ def mistakes_of(model: type[Settings], error: ValidationError, layers: Layers | 
     """Returns all mistakes as sentences, from the errors of pydantic.
 
     Args:
-        model: the settings.
-        error: of validation.
-        layers: the sources of the settings, to name that of a value; None names no sources.
+        model: type of the settings.
+        error: error of their validation.
+        layers: sources of the settings, so that the source of a value can be named; None names no sources.
     """
     by_place: dict[tuple[str, ...], list[ErrorDetails]] = {}
     for detail in error.errors():
@@ -277,7 +265,7 @@ def mistakes_of(model: type[Settings], error: ValidationError, layers: Layers | 
 
 
 def shown(value: Any) -> str:
-    """Returns a value in YAML's notation, shortened where it is long.
+    """Returns a value in YAML's notation, shortened if it is long.
 
     >>> shown(None), shown("a b"), shown(3)
     ('null', "'a b'", '3')
@@ -289,7 +277,7 @@ def shown(value: Any) -> str:
 def _place(detail: ErrorDetails) -> tuple[str, ...]:
     """Place of the value in the settings, without the parts that name alternatives of a union."""
     parts = [str(part) for part in detail["loc"]]
-    # The first part is a setting. An unknown name is the user's own, even if it is that of a type, e.g. 'int'.
+    # The first part is a setting. An unknown name is the user's own, even if a type has the same name, e.g. 'int'.
     names = {0, len(parts) - 1} if detail["type"] == "extra_forbidden" else {0}
     return tuple(
         part for number, part in enumerate(parts) if number in names or (part not in _KINDS and "[" not in part)
@@ -299,7 +287,7 @@ def _place(detail: ErrorDetails) -> tuple[str, ...]:
 def _is_reported_deeper(
     place: tuple[str, ...], details: Sequence[ErrorDetails], places: Mapping[tuple[str, ...], object]
 ) -> bool:
-    """True where a part of the value has an error of its own, which is the one to report."""
+    """True if a part of the value has an error of its own, which is the one to report."""
     has_kinds = all(len(detail["loc"]) > len(place) for detail in details)
     return has_kinds and any(len(other) > len(place) and other[: len(place)] == place for other in places)
 

@@ -1,15 +1,22 @@
 """Settings of `cr_trainer plot`."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from cal_ratio_trainer.config.base import FigureSettings, ReportFile, RunsFolder, Settings
+from cal_ratio_trainer.config.base import (
+    CacheFolder,
+    FigureSettings,
+    InputEntry,
+    ReportFile,
+    RunsFolderSettings,
+    one_or_several,
+)
 from cal_ratio_trainer.config.profiles import demo_beside_file
 
 
-class PlotInput(Settings):
+class PlotInput(InputEntry):
     """A file to compare, and its name in figures and tables."""
 
     input_file: str = Field(min_length=1, description="Path or URL of a file of jets, or 'demo'.")
@@ -17,13 +24,21 @@ class PlotInput(Settings):
         default=None, min_length=1, description="Name in legends; null: the name of the file."
     )
 
+    @classmethod
+    def of_word(cls, word: str) -> dict[str, Any]:
+        """Returns the parts of NAME=FILE. Folders, URLs and names of files may contain an equals sign too."""
+        name, equals, file = word.partition("=")
+        if not equals or "/" in name or Path(word).is_file():
+            return super().of_word(word)
+        if not name.strip() or not file:
+            raise ValueError(f"'{word}' should be NAME=FILE")
+        return {"input_file": file, "legend_name": name.strip()}
 
-class PlotSettings(FigureSettings):
+
+class PlotSettings(RunsFolderSettings, FigureSettings):
     """Settings of `cr_trainer plot`."""
 
-    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
-
-    input_files: list[PlotInput] = Field(
+    input_files: Annotated[list[PlotInput], BeforeValidator(one_or_several)] = Field(
         default=[],
         description="Files of jets, each FILE or NAME=FILE; paths or URLs. In a config file also mappings with "
         "input_file and legend_name. Without any, main_training_file and cr_training_file are compared.",
@@ -80,26 +95,12 @@ class PlotSettings(FigureSettings):
         default=Path("reports/report.md"),
         description="Markdown file to write, with the HTML page and the figures beside it.",
     )
-    cache_path: Path | None = Field(
-        default=None, description="Folder for copies of remote inputs; null: the user's cache folder."
-    )
+    cache_path: CacheFolder = None
     run: str | None = Field(
         default=None,
         description="Redraw every plot of the training NAME/RUN in its folder, from its stored histograms and without "
         "its data, instead of comparing files.",
     )
-    output_path: RunsFolder = Path("training_results")
-
-    @field_validator("input_files", mode="before")
-    @classmethod
-    def _plain_paths(cls, given: Any) -> Any:
-        if given is None:
-            return []
-        if isinstance(given, str | Path):
-            given = [given]
-        if not isinstance(given, list):
-            return given
-        return [_named(str(item)) if isinstance(item, str | Path) else item for item in given]
 
     @field_validator("common_plots")
     @classmethod
@@ -133,13 +134,3 @@ class PlotSettings(FigureSettings):
             PlotInput(input_file=self.main_training_file, legend_name="Main"),
             PlotInput(input_file=self.cr_training_file, legend_name="Control region"),
         ]
-
-
-def _named(word: str) -> dict[str, str | None]:
-    """NAME=FILE taken apart. Folders and URLs may hold an equals sign too, and so may the name of a file."""
-    name, equals, file = word.partition("=")
-    if not equals or "/" in name or Path(word).is_file():
-        return {"input_file": word}
-    if not name.strip() or not file:
-        raise ValueError(f"'{word}' should be NAME=FILE")
-    return {"input_file": file, "legend_name": name.strip()}

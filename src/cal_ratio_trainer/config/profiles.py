@@ -14,9 +14,9 @@ PROFILES = ("manual profile", "best profile", DEMO_PROFILE)
 def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
     """Resolves settings that depend on each other across layers.
 
-    * A single `--include_low_mass` on the command line means low masses only, and likewise high.
+    * A single `--include_low_mass` on the command line means low masses only; the same for high masses.
     * num_splits and batch_size: the one given later wins; both in one file: num_splits.
-    * A profile stands right above the defaults: the one asked for, or 'best' without a config file and 'manual' with
+    * A profile comes right above the defaults: the one asked for, or 'best' without a config file and 'manual' with
       one. The built-in demo without a config file has fewer epochs, of all jets.
     * A layer that asks for another agreement without a strength takes the default strength of that method.
     * Without agreement a main training file needs no control region: by default it has none, not the demo's.
@@ -64,7 +64,7 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
 
 
 def demo_beside_file(main: str, control: str) -> str | None:
-    """Returns the mistake where only one training file is the demo; else None."""
+    """Returns the mistake if only one training file is the demo; else None."""
     if (main == DEMO) == (control == DEMO):
         return None
     given, file, missing = "main_training_file", main, "cr_training_file"

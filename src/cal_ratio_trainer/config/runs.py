@@ -6,18 +6,19 @@ These are `cr_trainer runs`, `watch`, `analyze`, `convert training`, `import`, `
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from cal_ratio_trainer.config.base import (
+    CacheFolder,
     FigureSettings,
+    ModelName,
+    NetworkName,
     OutputFile,
     ReportFile,
     Rule,
-    RunsFolder,
-    Settings,
-    model_name,
+    RunName,
+    RunsFolderSettings,
     name_of_file,
-    name_run_epoch,
 )
 
 Status = Literal[
@@ -25,12 +26,11 @@ Status = Literal[
 ]
 
 
-class RunsSettings(Settings):
+class RunsSettings(RunsFolderSettings):
     """Settings of `cr_trainer runs`."""
 
-    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path", "members": "folds"}
+    aliases: ClassVar[dict[str, str]] = {**RunsFolderSettings.aliases, "members": "folds"}
 
-    output_path: RunsFolder = Path("training_results")
     sort: str = Field(
         default="started",
         min_length=1,
@@ -55,13 +55,10 @@ class RunsSettings(Settings):
     )
 
 
-class WatchSettings(Settings):
+class WatchSettings(RunsFolderSettings):
     """Settings of `cr_trainer watch`."""
 
-    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
-
     run: str = Field(description="Run as NAME/RUN, e.g. default/0 or default/-1 for the newest, or its folder.")
-    output_path: RunsFolder = Path("training_results")
     serve: bool = Field(
         default=False,
         description="Serve the page until Ctrl-C, at an address that only this machine can reach.",
@@ -69,12 +66,10 @@ class WatchSettings(Settings):
     port: int = Field(default=0, ge=0, le=65535, description="Port of this address; 0 takes any free one. [1]")
 
 
-class AnalyzeSettings(FigureSettings):
+class AnalyzeSettings(RunsFolderSettings, FigureSettings):
     """Settings of `cr_trainer analyze`."""
 
-    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
-
-    runs_to_analyze: list[str] = Field(
+    runs_to_analyze: list[RunName] = Field(
         default=[],
         description="Runs as NAME/RUN; in a config file also mappings with name and run. Without any: all finished "
         "runs under output_path.",
@@ -91,7 +86,6 @@ class AnalyzeSettings(FigureSettings):
         default=Path("reports/analyze.md"),
         description="Markdown file to write, with the HTML page and the figures beside it.",
     )
-    output_path: RunsFolder = Path("training_results")
     rule: Rule = Field(
         default="auc-near-lowest-ks",
         description="Rule that recommends an epoch; all rules use the validation part.",
@@ -141,27 +135,13 @@ class AnalyzeSettings(FigureSettings):
             raise ValueError("main_training_file and cr_training_file go together: AUC is of one, K-S of the other")
         return self
 
-    @field_validator("runs_to_analyze", mode="before")
-    @classmethod
-    def _accept_mappings(cls, given: Any) -> Any:
-        return [_run_name(each) for each in given] if isinstance(given, list | tuple) else given
 
-
-def _run_name(given: Any) -> Any:
-    if isinstance(given, dict):
-        unknown = sorted(set(map(str, given)) - {"name", "run"})
-        if unknown or "name" not in given or "run" not in given:
-            raise ValueError(f"a run is given as NAME/RUN or with name and run, not with {', '.join(map(str, given))}")
-        return f"{given['name']}/{given['run']}"
-    return given
-
-
-class ConvertTrainingSettings(Settings):
+class ConvertTrainingSettings(RunsFolderSettings):
     """Settings of `cr_trainer convert training`."""
 
-    aliases: ClassVar[dict[str, str]] = {"run_to_convert": "training", "runs_path": "output_path", "members": "folds"}
+    aliases: ClassVar[dict[str, str]] = {**RunsFolderSettings.aliases, "run_to_convert": "training", "members": "folds"}
 
-    training: str = Field(
+    training: NetworkName = Field(
         description="The network: NAME/RUN/EPOCH (best and last are epochs too) or a .keras or .safetensors file."
     )
     output_json: OutputFile = Field(
@@ -189,12 +169,6 @@ class ConvertTrainingSettings(Settings):
         "member of an ensemble.",
     )
     rule: Rule = Field(default="auc-near-lowest-ks", description="Rule that chooses the epoch 'best'.")
-    output_path: RunsFolder = Path("training_results")
-
-    @field_validator("training", mode="before")
-    @classmethod
-    def _accept_mappings(cls, given: Any) -> Any:
-        return name_run_epoch(given)
 
     @model_validator(mode="before")
     @classmethod
@@ -215,43 +189,27 @@ class ConvertTrainingSettings(Settings):
         return self
 
 
-class ImportSettings(Settings):
+class ImportSettings(RunsFolderSettings):
     """Settings of `cr_trainer import`."""
-
-    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     path: Path = Field(
         description="Run folder of the earlier program, or one file: Keras (zip or HDF5) or frugally-deep JSON."
     )
-    model_name: str | None = Field(
+    model_name: ModelName | None = Field(
         default=None, description="Name of the model to which the run is added; null takes it from the path."
     )
-    output_path: RunsFolder = Path("training_results")
-
-    @field_validator("model_name")
-    @classmethod
-    def _is_a_name(cls, given: str | None) -> str | None:
-        return None if given is None else model_name(given)
 
 
-class ModelDumpSettings(Settings):
+class ModelDumpSettings(RunsFolderSettings):
     """Settings of `cr_trainer model-dump`."""
 
-    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
-
     training: str = Field(description="NAME/RUN, NAME/RUN/EPOCH, or a .keras or .safetensors file of this program.")
-    output_path: RunsFolder = Path("training_results")
 
 
-class DoctorSettings(Settings):
+class DoctorSettings(RunsFolderSettings):
     """Settings of `cr_trainer doctor`: the device and folders to examine."""
-
-    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
 
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Device whose engines are checked: auto, cpu or cuda."
     )
-    output_path: RunsFolder = Path("training_results")
-    cache_path: Path | None = Field(
-        default=None, description="Folder for copies of remote files; null: the user's cache folder."
-    )
+    cache_path: CacheFolder = None

@@ -1,29 +1,27 @@
 """Settings of the commands that score jets: `cr_trainer score` and `cr_trainer compare`."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from cal_ratio_trainer.config.base import (
     MAX_PROCESSES,
+    CacheFolder,
     FigureSettings,
+    MaxJetPt,
+    NetworkName,
     ReportFile,
     Rule,
-    RunsFolder,
+    RunsFolderSettings,
     SharedListSettings,
-    name_run_epoch,
-    refuse_empty_pt_range,
 )
 from cal_ratio_trainer.jets.labels import DataType
 
 
-class ReadingSettings(FigureSettings):
+class ReadingSettings(RunsFolderSettings, FigureSettings):
     """Settings of every command that scores jets: how networks are found and files are read."""
 
-    aliases: ClassVar[dict[str, str]] = {"runs_path": "output_path"}
-
-    output_path: RunsFolder = Path("training_results")
     rule: Rule = Field(default="auc-near-lowest-ks", description="Rule that chooses the epoch 'best'.")
     data_type: DataType | None = Field(
         default=None,
@@ -46,7 +44,7 @@ class ReadingSettings(FigureSettings):
         description="Mass of the long-lived particle, for signal ntuples and for networks with mass inputs. [GeV]",
     )
     min_jet_pt: float = Field(default=40.0, ge=0, description="Smallest jet pt that is kept, in ntuples. [GeV]")
-    max_jet_pt: float = Field(
+    max_jet_pt: MaxJetPt = Field(
         default=500.0,
         gt=0,
         allow_inf_nan=True,
@@ -64,9 +62,7 @@ class ReadingSettings(FigureSettings):
     keep_columns: list[str] = Field(
         default=[], description="Further columns (of ntuples: branches) to keep in the result."
     )
-    cache_path: Path | None = Field(
-        default=None, description="Folder for copies of remote files; null: the user's cache folder."
-    )
+    cache_path: CacheFolder = None
     blind_above: float | None = Field(
         default=None,
         ge=0,
@@ -81,17 +77,12 @@ class ReadingSettings(FigureSettings):
         default=None, ge=1, le=MAX_PROCESSES, description="CPU threads; null takes all cores. [threads]"
     )
 
-    @model_validator(mode="after")
-    def _range_of_pt(self) -> Self:
-        refuse_empty_pt_range(self.min_jet_pt, self.max_jet_pt)
-        return self
-
 
 class ScoreSettings(ReadingSettings, SharedListSettings):
     """Settings of `cr_trainer score`."""
 
     input_files: list[str] = Field(default=[], description="Files of jets or ntuples: paths, patterns or URLs.")
-    training: str | None = Field(
+    training: NetworkName | None = Field(
         default=None,
         description="The network, instead of the last word: NAME/RUN/EPOCH (best and last are epochs too) or a .keras "
         "or .safetensors file.",
@@ -112,11 +103,6 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
         if isinstance(path, str | Path) and Path(path).suffix == ".md":
             given = {"output_report" if name == "output_path" else name: value for name, value in given.items()}
         return super().with_new_names(given)
-
-    @field_validator("training", mode="before")
-    @classmethod
-    def _accept_mappings(cls, given: Any) -> Any:
-        return name_run_epoch(given)
 
     @model_validator(mode="after")
     def _cuts_of_scores(self) -> Self:

@@ -5,9 +5,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from cal_ratio_trainer.config.base import FigureSettings, SchedulingSettings, Settings, model_name
+from cal_ratio_trainer.config.base import FigureSettings, ModelName, SchedulingSettings, Settings
 from cal_ratio_trainer.config.loading import mistakes_of, read_yaml, shown
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, did_you_mean
@@ -16,7 +16,7 @@ Objective = Literal["auc", "rejection"]
 Measure = Literal["c2st", "ks"]
 
 USUAL_TRIALS = 20
-"""Number of trials of a study where neither trials nor hours are given."""
+"""Number of trials of a study if neither trials nor hours are given."""
 
 _NOT_SEARCHED = {
     *("model_name", "main_training_file", "cr_training_file", "cr_shares", "cr_judge_file", "output_path", "tag"),
@@ -31,9 +31,9 @@ _NOT_SEARCHED = {
 
 
 class TuneSettings(SchedulingSettings, TrainSettings):
-    """Settings of `cr_trainer tune`; all those of a training stand for the settings that are not searched."""
+    """Settings of `cr_trainer tune`; the settings of a training are for all that is not searched."""
 
-    study: str = Field(
+    study: ModelName = Field(
         default="tune",
         description="Name of the study: its trials are the runs of a model of this name, with the report beside them.",
     )
@@ -79,11 +79,6 @@ class TuneSettings(SchedulingSettings, TrainSettings):
     )
     resume: bool = Field(default=False, description="Continue a study; trials that were killed are tried again.")
 
-    @field_validator("study")
-    @classmethod
-    def _study_is_a_name(cls, given: str) -> str:
-        return model_name(given)
-
     @model_validator(mode="after")
     def _can_be_judged(self) -> Self:
         for name in ("folds", "seeds"):
@@ -96,7 +91,7 @@ class TuneSettings(SchedulingSettings, TrainSettings):
         return self
 
     def base(self) -> TrainSettings:
-        """Returns the settings of a training without those of the study."""
+        """Returns the settings of a training without the settings of the study."""
         names = TrainSettings.model_fields.keys() - {"adversary_weight"}
         return TrainSettings.model_validate({name: getattr(self, name) for name in names})
 
@@ -130,7 +125,7 @@ def read_search_space(file: Path | None, base: TrainSettings, fixed: set[str] | 
     """Reads the settings to search, and checks each of their values with the other settings.
 
     Args:
-        file: YAML; None takes the packaged one, without the strength of agreement where `base` has no agreement.
+        file: YAML; None takes the packaged one, without the strength of agreement if `base` has no agreement.
         base: settings of a training, for all that is not searched.
         fixed: names to leave out, because the user gave their values.
 

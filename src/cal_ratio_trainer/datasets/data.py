@@ -29,7 +29,7 @@ from cal_ratio_trainer.datasets.training_file import TrainingFile, mask_of, refu
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets, JetScalars, Label
 from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY
-from cal_ratio_trainer.jets.filling import Storage, WholeLists
+from cal_ratio_trainer.jets.filling import WholeLists
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.schema import Schema
@@ -287,12 +287,12 @@ def _weighted(settings: TrainSettings, source: TrainingFile) -> WeightedRows:
     return WeightedRows(source, rows, source.jets, weights).where(np.isfinite(weights))
 
 
-def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingData, NetworkInputs]:
+def read_training_data(chosen: ChosenData, folder: Path | None = None) -> tuple[TrainingData, NetworkInputs]:
     """Reads the constituents of the jets that are used, in one pass through each file.
 
     Args:
         chosen: selected jets.
-        storage: place for the constituents.
+        folder: folder for files that hold the constituents; None for memory.
 
     Raises:
         InputFileError, MissingColumn: a file is damaged.
@@ -301,20 +301,20 @@ def read_training_data(chosen: ChosenData, storage: Storage) -> tuple[TrainingDa
         files = " and ".join(str(each.source.file) for each in chosen.files)
         _log.warning("%s have different padding rows; empty slots are written out", files)
     jets = sum(len(each.rows) for each in chosen.files)
-    inputs = InputFilling(jets, chosen.max_constituents, storage, chosen.schema)
-    main = _read(chosen.main, chosen.fill_slots, inputs, storage)
+    inputs = InputFilling(jets, chosen.max_constituents, folder, chosen.schema)
+    main = _read(chosen.main, chosen.fill_slots, inputs, folder)
     regions, judged = (
-        {name: _read(each, chosen.fill_slots, inputs, storage) for name, each in some.items()}
+        {name: _read(each, chosen.fill_slots, inputs, folder) for name, each in some.items()}
         for some in (chosen.regions, chosen.judged)
     )
     return TrainingData.of_regions(main, regions, judged, chosen.masses), inputs.finish()
 
 
-def _read(chosen: ChosenJets, fill_slots: bool, inputs: InputFilling, storage: Storage) -> TrainingSample:
+def _read(chosen: ChosenJets, fill_slots: bool, inputs: InputFilling, folder: Path | None) -> TrainingSample:
     schema = chosen.source.opened.schema
     sample, jets = chosen.sample, len(chosen.source.jets)
     used, tested = mask_of(chosen.rows, jets), mask_of(chosen.rows[sample.part == Part.TEST], jets)
-    whole = WholeLists(int(tested.sum()), storage=storage, schema=schema)
+    whole = WholeLists(int(tested.sum()), folder=folder, schema=schema)
     reading = chosen.source.constituents(fill_slots=fill_slots)
     for place, batch in reading.batches():
         inputs.append(reading.chosen(batch, used[place]))

@@ -20,7 +20,7 @@ from cal_ratio_trainer.datasets.data import ChosenData
 from cal_ratio_trainer.datasets.memory import USABLE, StepSize, free_bytes, size_text
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.files.cache import default_cache_path
-from cal_ratio_trainer.jets.filling import Disk, Memory, NoRoomOnDisk, Storage
+from cal_ratio_trainer.jets.filling import NoRoomOnDisk
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.domain.base import domain_loss_named
@@ -201,9 +201,9 @@ class DataPlace:
     folder: Path
 
     @property
-    def storage(self) -> Storage:
-        """Storage in which they are filled."""
-        return Disk(self.folder) if self.place is Place.DISK else Memory()
+    def fill_folder(self) -> Path | None:
+        """Folder for files that are filled with them; None for memory."""
+        return self.folder if self.place is Place.DISK else None
 
     @property
     def tensors(self) -> type[JetTensors]:

@@ -7,7 +7,7 @@ Files that cannot be trained on, alone or together, are refused before anything 
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,13 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import seen_jets
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets, JetScalars, Label
-from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, Cleaning, is_built, is_missing_t0, refuse_impossible_pt
+from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, Cleaning, is_built, refuse_impossible_pt, with_missing_t0
 from cal_ratio_trainer.jets.jet_file import JetFile
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
-from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, ListColumns
-from cal_ratio_trainer.jets.schema import MUON_SEGMENTS, Schema
+from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, Ragged
+from cal_ratio_trainer.jets.schema import Schema
 
 _MAX_SCALED_PT = 10.0
 """Median scaled jet pt: ten times the upper end of the range is no tail, it is GeV."""
@@ -131,7 +131,7 @@ _LABELS = {
     "control": ({int(CONTROL_MC), int(CONTROL_DATA)}, "a control region has 0 (MC) and 2 (data) only"),
 }
 
-Lists = Mapping[str, ListColumns]
+Lists = Mapping[str, Ragged]
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,10 @@ class ConstituentPass:
                 break
             cleaning, mine = self.file.cleaning, {name: columns.where(seen) for name, columns in lists.items()}
             kinds = self.file.opened.schema.constituents
-            cleaned = self._with_times({kind.name: cleaning.lists(kind, mine[kind.name]) for kind in kinds})
+            cleaned = {kind.name: cleaning.constituents(kind, mine[kind.name]) for kind in kinds}
+            if self.file.missing_t0 is not None:
+                cleaned, replaced = with_missing_t0(cleaned, self.file.missing_t0)
+                self.replaced_t0 += replaced
             place = slice(given, given + _jets_in(cleaned))
             given = place.stop
             yield place, cleaned
@@ -264,16 +267,6 @@ class ConstituentPass:
             notes.append(f"{self.replaced_t0} values of MSeg_t0 were not measured and became {self.file.missing_t0:g}")
         return tuple(notes)
 
-    def _with_times(self, lists: dict[str, ListColumns]) -> dict[str, ListColumns]:
-        if self.file.missing_t0 is None:
-            return lists
-        segments, position = lists[MUON_SEGMENTS.name], MUON_SEGMENTS.position("t0")
-        missing = is_missing_t0(segments.values[position])
-        self.replaced_t0 += int(missing.sum())
-        values = segments.values.copy()
-        values[position, missing] = self.file.missing_t0
-        return {**lists, MUON_SEGMENTS.name: replace(segments, values=values)}
-
 
 def mask_of(rows: IndexArray, jets: int) -> NDArray[np.bool_]:
     """True at the given positions, [jets]."""
@@ -293,4 +286,4 @@ def _jets_to_judge_by(opened: JetFile, seen: NDArray[np.bool_]) -> Jets:
 
 
 def _jets_in(lists: Lists) -> int:
-    return len(next(iter(lists.values())).lengths)
+    return len(next(iter(lists.values())))

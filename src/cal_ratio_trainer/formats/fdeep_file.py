@@ -10,7 +10,6 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -19,11 +18,27 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.formats.keras_file import MODEL_NAME, functional_config
 from cal_ratio_trainer.formats.layers import OUTPUT_LAYER, Layer, checked_weights, classifier_layers, input_names
-from cal_ratio_trainer.formats.probe_jets import PaddedJets
+from cal_ratio_trainer.formats.probe_jets import KnownScores, PaddedJets
 from cal_ratio_trainer.jets.ragged import FloatArray
 from cal_ratio_trainer.network.shape import OUTPUTS, NetworkShape
 
 _CHARACTERS_PER_STRING = 1024
+
+PARAMETER_NAMES = {
+    "Conv1D": ("weights", "bias"),
+    "Dense": ("weights", "bias"),
+    "LSTM": ("weights", "recurrent_weights", "bias"),
+}
+"""Names of the weights of each class of layers in the library, in Keras' order."""
+
+_WANTED_SCORE = 0.6
+"""High enough that a class is favoured, low enough that the softmax still moves."""
+
+_SATURATED = 0.95
+"""With a larger score than this the others hardly move: the check would see only what changes the network a lot."""
+
+_DIGITS = 6
+"""Scores are rounded to this: further ones would depend on the machine, and the bytes of a file with them."""
 
 
 class BadFloats(ValueError):
@@ -49,7 +64,10 @@ def decoded_floats(strings: Any) -> FloatArray:
     if not isinstance(strings, list):
         raise BadFloats(f"{type(strings).__name__} where a list of strings was expected")
     if strings and all(type(each) in (int, float) for each in strings):
-        return _plain_numbers(strings)
+        try:
+            return np.asarray(strings, dtype=np.float32)
+        except OverflowError as error:
+            raise BadFloats("a whole number that is too large") from error
     if not all(isinstance(each, str) for each in strings):
         raise BadFloats("a list that holds other things than strings")
     try:
@@ -61,13 +79,6 @@ def decoded_floats(strings: Any) -> FloatArray:
     return np.frombuffer(content, dtype="<f4").astype(np.float32)
 
 
-def _plain_numbers(numbers: list[int | float]) -> FloatArray:
-    try:
-        return np.asarray(numbers, dtype=np.float32)
-    except OverflowError as error:
-        raise BadFloats("a whole number that is too large") from error
-
-
 class Flavour(StrEnum):
     """Versions of the library that read a file. Those from 0.16 to 0.19 do not support LSTM and read neither."""
 
@@ -75,11 +86,6 @@ class Flavour(StrEnum):
     """0.15, the version that DiVertAnalysis uses."""
     KERAS_3 = "fdeep-keras3"
     """0.20 and later."""
-
-    @property
-    def default_recurrent_activation(self) -> str:
-        """Default of the library for the recurrent activation of an LSTM."""
-        return "hard_sigmoid" if self is Flavour.KERAS_2 else "sigmoid"
 
     @property
     def shape_key(self) -> str:
@@ -101,8 +107,8 @@ def architecture(shape: NetworkShape, flavour: Flavour) -> dict[str, Any]:
             "name": MODEL_NAME,
             "trainable": True,
             "layers": [_keras_2_entry(layer) for layer in layers],
-            "input_layers": _connections(input_names(shape)),
-            "output_layers": _connections([OUTPUT_LAYER]),
+            "input_layers": [[name, 0, 0] for name in input_names(shape)],
+            "output_layers": [[OUTPUT_LAYER, 0, 0]],
         },
     }
 
@@ -124,55 +130,32 @@ def _keras_2_entry(layer: Layer) -> dict[str, Any]:
     }
 
 
-def _connections(names: Sequence[str]) -> list[list[str | int]]:
-    return [[name, 0, 0] for name in names]
-
-
-PARAMETER_NAMES = {
-    "Conv1D": ("weights", "bias"),
-    "Dense": ("weights", "bias"),
-    "LSTM": ("weights", "recurrent_weights", "bias"),
-}
-"""Names in the library of the weights of each class of layers, in Keras' order."""
-
-
-@dataclass(frozen=True)
-class LoadTest:
-    """A jet with its scores; the library computes them when it loads the file, and refuses it where they differ.
-
-    Attributes:
-        inputs: an array for each input of the network, without the batch.
-        scores: [3].
-    """
-
-    inputs: tuple[np.ndarray[Any, Any], ...]
-    scores: np.ndarray[Any, Any]
-
-
 def fdeep_bytes(
-    shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]], flavour: Flavour, tests: Sequence[LoadTest]
+    shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]], flavour: Flavour, tests: KnownScores | None
 ) -> bytes:
     """The content of a file.
 
     Args:
         shape: the classifier's shape.
-        weights: every weight by name, shaped as `shape.weight_shapes()` says; stored as float32.
+        weights: every weight by name, in the shapes of `shape.weight_shapes()`; stored as float32.
         flavour: versions of the library that read it.
-        tests: jets that the library tries the network on when it loads it.
+        tests: jets whose scores the library computes when it loads the file, which it refuses if they differ; or None.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape.
-        NonFiniteWeights: a weight holds NaN or infinities.
+        NonFiniteWeights: a weight contains NaN or infinities.
     """
     layers = classifier_layers(shape)
     stored = checked_weights(shape, weights)
+    inputs, scores = ((), ()) if tests is None else (tests.inputs.arrays, tests.scores)
     content = {
         "architecture": architecture(shape, flavour),
         "image_data_format": "channels_last",
         "input_shapes": input_shapes(shape),
         "output_shapes": [[OUTPUTS]],
         "tests": [
-            {"inputs": [_tensor(array) for array in test.inputs], "outputs": [_tensor(test.scores)]} for test in tests
+            {"inputs": [_tensor(array[jet]) for array in inputs], "outputs": [_tensor(scores[jet])]}
+            for jet in range(len(scores))
         ],
         "trainable_params": {layer.name: _parameters(layer, stored) for layer in layers if layer.weights},
         "hash": layers_hash([(layer.name, [stored[name] for name in layer.weights]) for layer in layers]),
@@ -181,7 +164,7 @@ def fdeep_bytes(
 
 
 def input_shapes(shape: NetworkShape) -> list[list[int]]:
-    """The shapes of the inputs for one jet: those of the branches, then the jet's own numbers."""
+    """Shapes of the inputs for one jet: one per branch, then the shape of the jet's own numbers."""
     return [*([branch.slots, branch.inputs + shape.masses] for branch in shape.branches), [shape.jet_inputs]]
 
 
@@ -189,13 +172,13 @@ def layers_hash(layers: Sequence[tuple[str, Sequence[FloatArray]]]) -> str:
     """The hash of a network: SHA-256 over the layers in order, of each the bytes of its weights, then its name.
 
     Args:
-        layers: name and float32 weights, in Keras' layout, of all layers, those without weights too.
+        layers: name and float32 weights, in Keras' layout, of all layers, also of layers without weights.
     """
     digest = hashlib.sha256()
     for name, weights in layers:
         for values in weights:
             digest.update(np.ascontiguousarray(values, dtype="<f4").tobytes())
-        digest.update(name.encode("ascii"))
+        digest.update(name.encode())
     return digest.hexdigest()
 
 
@@ -211,31 +194,20 @@ def _tensor(array: np.ndarray[Any, Any]) -> dict[str, Any]:
     return {"shape": list(array.shape), "values": encoded_floats(array)}
 
 
-_WANTED_SCORE = 0.6
-"""High enough that a class is favoured, low enough that the softmax still moves."""
-_SATURATED = 0.95
-"""With a larger score than this the others hardly move: the check would see only what changes the network a lot."""
-_DIGITS = 6
-"""Scores are rounded to this: further ones would depend on the machine, and the bytes of a file with them."""
-
-
 def is_sensitive(scores: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """For each jet whether its scores [jets, outputs] still move with what the network computes: none is near 1."""
     sensitive: NDArray[np.bool_] = scores.max(axis=1) <= _SATURATED
     return sensitive
 
 
-def chosen_load_tests(
-    inputs: PaddedJets, fillings: NDArray[np.integer], scores: NDArray[np.float64]
-) -> tuple[LoadTest, ...]:
-    """For each filling and each output the jet whose score there is nearest to 0.6, each jet once.
+def chosen_load_tests(inputs: PaddedJets, fillings: NDArray[np.integer], scores: NDArray[np.float64]) -> KnownScores:
+    """For each filling and each output the jet whose score there is nearest to 0.6, each jet once; scores are rounded.
 
-    Where all jets of a filling are saturated, others take their places, and saturated ones only where nothing else is
-    left.
+    If all jets of a filling are saturated, others take their places, and saturated ones only if nothing else is left.
 
     Args:
         inputs: the jets to choose from.
-        fillings: [jets], which of them belong together.
+        fillings: [jets], number of the filling of each.
         scores: [jets, outputs] in double precision.
     """
     distances = np.abs(scores - _WANTED_SCORE)
@@ -251,12 +223,12 @@ def chosen_load_tests(
         jet = _nearest(distances[:, output], sensitive, chosen)
         jet = _nearest(distances[:, output], ~sensitive, chosen) if jet is None else jet
         chosen += [] if jet is None else [jet]
-    rounded = np.round(scores, _DIGITS).astype(np.float32)
-    return tuple(LoadTest(inputs.of(jet), rounded[jet]) for jet in chosen)
+    jets = np.array(chosen, dtype=np.intp)
+    return KnownScores(inputs.take(jets), np.round(scores[jets], _DIGITS).astype(np.float32))
 
 
 def _nearest(distances: NDArray[np.float64], allowed: NDArray[np.bool_], taken: list[int]) -> int | None:
-    """The position of the smallest distance among those that are allowed and not taken."""
+    """Position of the smallest distance of a jet that is allowed and not taken yet."""
     free = np.flatnonzero(allowed)
     free = free[~np.isin(free, taken)]
     return int(free[np.argmin(distances[free])]) if len(free) else None

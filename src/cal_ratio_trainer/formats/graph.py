@@ -11,20 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.formats.hdf5_reader import StoredLayer
 from cal_ratio_trainer.formats.keras_encoders import keras_layers
-from cal_ratio_trainer.formats.layers import input_names
+from cal_ratio_trainer.formats.layers import WEIGHT_NAMES, Layer, input_names
 from cal_ratio_trainer.network.shape import NetworkShape
 
 DoubleArray = NDArray[np.float64]
-
-KERNEL, RECURRENT_KERNEL, BIAS, SCALE = "kernel", "recurrent_kernel", "bias", "scale"
-WEIGHT_NAMES = {
-    "Conv1D": (KERNEL, BIAS),
-    "Dense": (KERNEL, BIAS),
-    "LSTM": (KERNEL, RECURRENT_KERNEL, BIAS),
-    "LayerNormalization": (SCALE, BIAS),
-}
-"""The weights of each class of layers that has some, in Keras' order."""
+_Weight = NDArray[Any]
 
 _HARD_SIGMOID_SLOPE = 0.2
 
@@ -34,32 +27,20 @@ class BadGraph(ValueError):
 
 
 @dataclass(frozen=True)
-class GraphLayer:
-    """One layer.
+class Graph:
+    """A whole network.
 
     Attributes:
-        kind: the Keras class.
-        name: unique within the graph.
-        sources: names of the layers that it reads, in order.
-        config: the settings that decide what is computed, all of them written out.
-        weights: by the names of `WEIGHT_NAMES`: kernels [in, out] (a convolution's too: its kernel is one slot
-            wide), LSTM gates in the order i f c o.
+        layers: all layers by name.
+        inputs: names of the input layers, in order.
+        output: name of the layer that gives the scores.
+        weights: weights of the layers that have some, by the layer's name.
     """
 
-    kind: str
-    name: str
-    sources: tuple[str, ...]
-    config: Mapping[str, Any] = field(default_factory=dict)
-    weights: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A whole network: its layers by name, the inputs in order, and the layer that gives the scores."""
-
-    layers: Mapping[str, GraphLayer]
+    layers: Mapping[str, Layer]
     inputs: tuple[str, ...]
     output: str
+    weights: Mapping[str, StoredLayer] = field(default_factory=dict)
 
 
 def graph_of(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -> Graph:
@@ -70,17 +51,12 @@ def graph_of(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -
         weights: every weight by name.
     """
     layers = keras_layers(shape)
-    graph = {
-        layer.name: GraphLayer(
-            layer.kind,
-            layer.name,
-            layer.sources,
-            layer.settings,
-            {part: weights[name] for part, name in zip(WEIGHT_NAMES.get(layer.kind, ()), layer.weights, strict=True)},
-        )
+    stored = {
+        layer.name: StoredLayer(layer.kind, layer.name, layer.name, tuple(weights[name] for name in layer.weights))
         for layer in layers
+        if layer.weights
     }
-    return Graph(graph, input_names(shape), layers[-1].name)
+    return Graph({layer.name: layer for layer in layers}, input_names(shape), layers[-1].name, stored)
 
 
 def evaluate(graph: Graph, inputs: Sequence[np.ndarray[Any, Any]]) -> DoubleArray:
@@ -91,7 +67,7 @@ def evaluate(graph: Graph, inputs: Sequence[np.ndarray[Any, Any]]) -> DoubleArra
         inputs: an array for each of its inputs, in order: [jets, slots, inputs] or [jets, inputs].
 
     Returns:
-        [jets, outputs] in double precision; scores, where the last layer is a softmax.
+        [jets, outputs] in double precision; scores, if the last layer is a softmax.
 
     Raises:
         BadGraph: a layer is of a kind that is not known here, reads one that is not there, goes round in a circle, or
@@ -104,14 +80,17 @@ def evaluate(graph: Graph, inputs: Sequence[np.ndarray[Any, Any]]) -> DoubleArra
         if name not in known:
             layer = graph.layers[name]
             try:
-                known[name] = _compute(layer, [known[source] for source in layer.sources])
+                if layer.kind not in _COMPUTE:
+                    raise ValueError(f"layers of class {layer.kind!r} are not known")
+                weights = graph.weights[name].arrays if layer.kind in WEIGHT_NAMES else ()
+                known[name] = _COMPUTE[layer.kind](layer, *(known[source] for source in layer.sources), *weights)
             except (ValueError, IndexError, KeyError, TypeError) as error:
                 raise BadGraph(f"layer {name!r}: {error}") from error
     return known[graph.output]
 
 
 def _in_order(graph: Graph) -> list[str]:
-    """The layers that the output needs, each after those that it reads."""
+    """The layers that the output needs, each after the layers that it reads."""
     done: dict[str, None] = {}
     waiting, begun = [graph.output], set()
     while waiting:
@@ -131,85 +110,81 @@ def _in_order(graph: Graph) -> list[str]:
     return list(done)
 
 
-def _compute(layer: GraphLayer, sources: Sequence[DoubleArray]) -> DoubleArray:
-    if layer.kind == "Dropout":
-        return sources[0]
-    if layer.kind == "Concatenate":
-        return np.concatenate(sources, axis=layer.config["axis"])
-    if layer.kind == "LSTM":
-        return _lstm(layer, sources[0])
-    if layer.kind in ("Conv1D", "Dense"):
-        return _activation(layer.config["activation"])(_dense(layer, sources[0]))
-    if layer.kind in _SIMPLE:
-        return _SIMPLE[layer.kind](layer, *sources)
-    raise ValueError(f"layers of class {layer.kind!r} are not known")
-
-
-def _dense(layer: GraphLayer, rows: DoubleArray) -> DoubleArray:
-    if layer.config.get("use_bias") is not True:
-        raise ValueError(f"use_bias is {layer.config.get('use_bias')!r}, expected True")
-    result: DoubleArray = rows @ layer.weights[KERNEL].astype(np.float64) + layer.weights[BIAS].astype(np.float64)
+def _product(layer: Layer, rows: DoubleArray, kernel: _Weight, bias: _Weight) -> DoubleArray:
+    if layer.settings.get("use_bias") is not True:
+        raise ValueError(f"use_bias is {layer.settings.get('use_bias')!r}, expected True")
+    result: DoubleArray = rows @ kernel.astype(np.float64) + bias.astype(np.float64)
     return result
 
 
-def _lstm(layer: GraphLayer, sequence: DoubleArray) -> DoubleArray:
-    inner, gate = _activation(layer.config["activation"]), _activation(layer.config["recurrent_activation"])
-    recurrent = layer.weights[RECURRENT_KERNEL].astype(np.float64)
-    hidden = cell = np.zeros((len(sequence), len(recurrent)))
-    arriving = _dense(layer, sequence)
+def _dense(layer: Layer, rows: DoubleArray, kernel: _Weight, bias: _Weight) -> DoubleArray:
+    """A dense layer, or a convolution that is one slot wide."""
+    return _activation(layer.settings["activation"])(_product(layer, rows, kernel, bias))
+
+
+def _lstm(layer: Layer, sequence: DoubleArray, kernel: _Weight, recurrent: _Weight, bias: _Weight) -> DoubleArray:
+    inner, gate = _activation(layer.settings["activation"]), _activation(layer.settings["recurrent_activation"])
+    between = recurrent.astype(np.float64)
+    hidden = cell = np.zeros((len(sequence), len(between)))
+    arriving = _product(layer, sequence, kernel, bias)
     states = []
     for slot in range(sequence.shape[1]):
-        enter, forget, candidate, leave = np.split(arriving[:, slot] + hidden @ recurrent, 4, axis=1)
+        enter, forget, candidate, leave = np.split(arriving[:, slot] + hidden @ between, 4, axis=1)
         cell = gate(forget) * cell + gate(enter) * inner(candidate)
         hidden = gate(leave) * inner(cell)
         states.append(hidden)
-    return np.stack(states, axis=1) if layer.config["return_sequences"] else hidden
+    return np.stack(states, axis=1) if layer.settings["return_sequences"] else hidden
 
 
-def _cropped(layer: GraphLayer, values: DoubleArray) -> DoubleArray:
-    sides = layer.config["cropping"]
+def _cropped(layer: Layer, values: DoubleArray) -> DoubleArray:
+    sides = layer.settings["cropping"]
     inside = tuple(
         slice(before, size - behind) for (before, behind), size in zip(sides, values.shape[1:], strict=False)
     )
     return values[(slice(None), *inside)]
 
 
-def _layer_norm(layer: GraphLayer, rows: DoubleArray) -> DoubleArray:
+def _layer_norm(layer: Layer, rows: DoubleArray, scale: _Weight, bias: _Weight) -> DoubleArray:
     centred = rows - rows.mean(axis=-1, keepdims=True)
-    spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + layer.config["epsilon"])
-    result: DoubleArray = centred / spread * layer.weights[SCALE] + layer.weights[BIAS]
+    spread = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + layer.settings["epsilon"])
+    result: DoubleArray = centred / spread * scale + bias
     return result
 
 
-def _rectified(layer: GraphLayer, values: DoubleArray) -> DoubleArray:
-    if layer.config.get("negative_slope") or layer.config.get("threshold"):
+def _rectified(layer: Layer, values: DoubleArray) -> DoubleArray:
+    if layer.settings.get("negative_slope") or layer.settings.get("threshold"):
         raise ValueError("has a slope or a threshold, expected none")
-    return np.clip(values, 0, layer.config["max_value"])
+    return np.clip(values, 0, layer.settings["max_value"])
 
 
-def _summed_product(layer: GraphLayer, first: DoubleArray, second: DoubleArray) -> DoubleArray:
+def _summed_product(layer: Layer, first: DoubleArray, second: DoubleArray) -> DoubleArray:
     """[jets, n, a], [jets, n, b] -> [jets, a, b]."""
-    if layer.config["axes"] != 1 or layer.config.get("normalize"):
-        raise ValueError(f"axes is {layer.config['axes']!r}, expected 1, without normalisation")
+    if layer.settings["axes"] != 1 or layer.settings.get("normalize"):
+        raise ValueError(f"axes is {layer.settings['axes']!r}, expected 1, without normalisation")
     return first.transpose(0, 2, 1) @ second
 
 
-_SIMPLE: dict[str, Callable[..., DoubleArray]] = {
+_COMPUTE: dict[str, Callable[..., DoubleArray]] = {
+    "Dropout": lambda layer, values: values,
+    "Concatenate": lambda layer, *values: np.concatenate(values, axis=layer.settings["axis"]),
+    "Conv1D": _dense,
+    "Dense": _dense,
+    "LSTM": _lstm,
+    "LayerNormalization": _layer_norm,
     "Add": lambda layer, first, second: first + second,
     "Multiply": lambda layer, first, second: first * second,
     "Matmul": lambda layer, first, second: first @ second,
     "Dot": _summed_product,
-    "Rescaling": lambda layer, values: values * layer.config["scale"] + layer.config["offset"],
+    "Rescaling": lambda layer, values: values * layer.settings["scale"] + layer.settings["offset"],
     "ReLU": _rectified,
-    "Reshape": lambda layer, values: values.reshape(len(values), *layer.config["target_shape"]),
-    "Permute": lambda layer, values: values.transpose(0, *layer.config["dims"]),
+    "Reshape": lambda layer, values: values.reshape(len(values), *layer.settings["target_shape"]),
+    "Permute": lambda layer, values: values.transpose(0, *layer.settings["dims"]),
     "Cropping3D": _cropped,
-    "ZeroPadding1D": lambda layer, values: np.pad(values, ((0, 0), layer.config["padding"], (0, 0))),
-    "Softmax": lambda layer, values: _softmax(values, layer.config["axis"]),
-    "LayerNormalization": _layer_norm,
-    "GlobalMaxPooling1D": lambda layer, values: values.max(axis=1, keepdims=layer.config["keepdims"]),
+    "ZeroPadding1D": lambda layer, values: np.pad(values, ((0, 0), layer.settings["padding"], (0, 0))),
+    "Softmax": lambda layer, values: _softmax(values, layer.settings["axis"]),
+    "GlobalMaxPooling1D": lambda layer, values: values.max(axis=1, keepdims=layer.settings["keepdims"]),
 }
-"""Functions that layers of the encoders compute, by class."""
+"""Output of each class of layers, from the layer, the outputs that it reads, and its weights."""
 
 
 def _activation(name: str) -> Callable[[DoubleArray], DoubleArray]:

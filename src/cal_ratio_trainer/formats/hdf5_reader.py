@@ -1,24 +1,34 @@
-"""Reads the HDF5 data of a Keras file in a process of its own: `python -m cal_ratio_trainer.formats.hdf5_reader`.
+"""HDF5 data of Keras, read by a process of its own: `read_hdf5` starts it, `main` is what it runs.
 
-A file with a few wrong bytes can make the HDF5 library run for ever, take all memory or crash. In this process that
-harms no other. Standard input holds the file; standard output gets what `numpy.savez` writes: a JSON text that lists
-the content, and the arrays.
+A file with a few wrong bytes can make the HDF5 library run for ever, take all memory or crash. In a process with limits
+that harms no other. The process reads the file from standard input, and writes with `numpy.savez` to standard output: a
+JSON text that lists the content, and the arrays. It imports nothing but h5py and numpy, so that it starts fast.
 """
 
 import io
 import json
 import os
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
+import zipfile
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 MAX_NUMBERS = 1 << 24
-"""Numbers that all weights of a file may hold together: 280 times those of the 2019 network."""
+"""Limit on the numbers of all weights of a file: 280 times the 2019 network."""
 
+LEGACY = "legacy"
+"""Form of `model.save` and `model.save_weights` in Keras 2: layers by name."""
+
+_READER = ("-P", "-m", "cal_ratio_trainer.formats.hdf5_reader")
+"""Without -P a file of the current folder could replace a module."""
+
+_TIMEOUT_S = 60.0
 _MAX_NAMES = 4096
 _MAX_NAME_CHARACTERS = 1024
 _MAX_CONFIG_CHARACTERS = 1 << 23
@@ -29,6 +39,7 @@ _CONTAINERS = ("_layer_checkpoint_dependencies", "layers")
 
 _PARTS = ("kernel", "recurrent_kernel", "bias")
 """Keras' names of the weights of a layer, in its order."""
+
 _KINDS = {
     **{"conv1d": "Conv1D", "dense": "Dense", "lstm": "LSTM"},
     **{"dropout": "Dropout", "concatenate": "Concatenate", "input_layer": "InputLayer"},
@@ -38,14 +49,83 @@ _GROUP = re.compile(r"([a-z0-9_]*?[a-z0-9])(?:_(\d{1,6}))?")
 
 
 class BadHdf5(ValueError):
-    """The file is no Keras file, or holds something that is not read; names the place."""
+    """HDF5 data is damaged, not written by Keras, or contains something that is not read; names the place."""
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """One layer of a file, with its weights.
+
+    Attributes:
+        kind: Keras class; empty if the file does not contain it, for a layer without weights.
+        name: name in the file; None if the file does not contain it.
+        place: position of its weights in the file, for messages.
+        arrays: kernel [in, out] (of a convolution too: it is one slot wide), recurrent kernel of an LSTM, bias.
+    """
+
+    kind: str
+    name: str | None
+    place: str
+    arrays: tuple[NDArray[np.float32], ...]
+
+
+@dataclass(frozen=True)
+class Hdf5Content:
+    """Content of HDF5 data of Keras.
+
+    Attributes:
+        form: `LEGACY`, or the group that contains the layers in the newer form.
+        keras_version: version of Keras that wrote it, if the file contains it.
+        config: architecture as JSON text, if the file contains one.
+        layers: all layers, in the file's order (legacy) or by class and number (newer).
+    """
+
+    form: str
+    keras_version: str | None
+    config: str | None
+    layers: tuple[StoredLayer, ...]
+
+
+def read_hdf5(content: bytes) -> Hdf5Content:
+    """Reads HDF5 data of Keras in either form.
+
+    Raises:
+        BadHdf5: it is damaged, none of Keras', or contains something that is not read; names the layer.
+    """
+    try:
+        answer, status = _run_reader(content)
+    except subprocess.TimeoutExpired as error:
+        raise BadHdf5("the HDF5 data is damaged: reading it does not end") from error
+    try:
+        with np.load(io.BytesIO(answer), allow_pickle=False) as parts:
+            said, *arrays = (parts[name] for name in parts.files)
+        listed: dict[str, Any] = json.loads(said.tobytes())
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BadHdf5(f"the HDF5 data is damaged: the library that reads it ended with {status}") from error
+    if "error" in listed:
+        raise BadHdf5(listed["error"])
+    # A kernel-1 convolution is a dense layer on rows; Keras gives its kernel one more axis, [1, in, out].
+    arrays = [array[0] if array.ndim == 3 and len(array) == 1 else array for array in arrays]
+    layers = (
+        StoredLayer(kind, name, place, tuple(arrays[index] for index in indices))
+        for kind, name, place, indices in listed["layers"]
+    )
+    return Hdf5Content(listed["form"], listed["keras_version"], listed["config"], tuple(layers))
+
+
+def _run_reader(content: bytes) -> tuple[bytes, int]:
+    """Returns the standard output and the exit status of the reader's process."""
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
+    command, environment = [sys.executable, *_READER], {**os.environ, **one_thread}
+    done = subprocess.run(command, input=content, capture_output=True, timeout=_TIMEOUT_S, env=environment)
+    return done.stdout, done.returncode
 
 
 def main() -> None:
     """Reads the file on standard input, and writes the answer to standard output."""
     content = sys.stdin.buffer.read()
     _limit_resources()
-    arrays: list[np.ndarray[Any, Any]] = []
+    arrays: list[NDArray[Any]] = []
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             is_legacy = "layer_names" in file.attrs or "model_weights" in file
@@ -55,7 +135,7 @@ def main() -> None:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, RecursionError) as error:
         said = {"error": f"the HDF5 data is damaged: {' '.join(str(error).split())[:200]}"}
     if "error" in said:
-        # The error is printed on a terminal, and may hold names from the file.
+        # The error is printed on a terminal, and may contain names from the file.
         said = {"error": said["error"] if said["error"].isprintable() else ascii(said["error"])}
         arrays = []
     buffer = io.BytesIO()
@@ -81,7 +161,7 @@ def _limit_resources() -> None:
             continue
 
 
-def _legacy(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
+def _legacy(file: h5py.File, arrays: list[NDArray[Any]]) -> dict[str, Any]:
     """`model.save_weights` and `model.save` of Keras 2: one group per layer, named in attributes."""
     top = _plain(file, "model_weights") if "model_weights" in file else file
     config = _text(file, "model_config", _MAX_CONFIG_CHARACTERS) if "model_config" in file.attrs else None
@@ -92,36 +172,33 @@ def _legacy(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, An
         _check_order(weights, name)
         indices = [_keep(arrays, _plain(group, weight), f"{name}/{weight}") for weight in weights]
         kind = _kind([arrays[index] for index in indices], name)
-        layers.append({"kind": kind, "name": name, "place": name, "arrays": indices})
-    return {"form": "legacy", "keras_version": _name(file, "keras_version"), "config": config, "layers": layers}
+        layers.append((kind, name, name, indices))
+    return {"form": LEGACY, "keras_version": _name(file, "keras_version"), "config": config, "layers": layers}
 
 
-def _newer(file: h5py.File, arrays: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
+def _newer(file: h5py.File, arrays: list[NDArray[Any]]) -> dict[str, Any]:
     """`model.weights.h5` of Keras 2.12 and later: groups that are numbered by the class of the layer."""
     containers = [name for name in _CONTAINERS if name in file]
     if len(containers) != 1:
         raise BadHdf5("is no HDF5 file of Keras: it has neither layer_names nor a group of layers")
     groups = _plain(file, containers[0])
-    numbered = sorted(_numbered_groups(groups))
+    if len(groups) > _MAX_NAMES:
+        raise BadHdf5(f"has {len(groups)} layers; files with at most {_MAX_NAMES} are read")
+    numbered: list[tuple[str, int, str]] = []
+    for name in groups:
+        match = _GROUP.fullmatch(name)
+        if match is None:
+            raise BadHdf5(f"has a group {name!r:.80} where one of a layer was expected")
+        numbered.append((match[1], int(match[2] or 0), name))
     layers = []
-    for stem, _, name in numbered:
+    for stem, _, name in sorted(numbered):
         place = f"{containers[0]}/{name}"
         inside = _plain(groups, f"{name}/cell/vars" if stem == "lstm" else f"{name}/vars")
         places = sorted(inside, key=lambda key: (len(key), key))
         indices = [_keep(arrays, _plain(inside, key), f"{place}/{key}") for key in places]
         owner = _name(_plain(groups, f"{name}/vars"), "name")
-        layers.append({"kind": _KINDS.get(stem, stem), "name": owner, "place": place, "arrays": indices})
+        layers.append((_KINDS.get(stem, stem), owner, place, indices))
     return {"form": containers[0], "keras_version": None, "config": None, "layers": layers}
-
-
-def _numbered_groups(groups: h5py.Group) -> Iterator[tuple[str, int, str]]:
-    if len(groups) > _MAX_NAMES:
-        raise BadHdf5(f"has {len(groups)} layers; files with at most {_MAX_NAMES} are read")
-    for name in groups:
-        match = _GROUP.fullmatch(name)
-        if match is None:
-            raise BadHdf5(f"has a group {name!r:.80} where one of a layer was expected")
-        yield match[1], int(match[2] or 0), name
 
 
 def _check_order(weights: list[str], name: str) -> None:
@@ -132,8 +209,8 @@ def _check_order(weights: list[str], name: str) -> None:
         raise BadHdf5(f"layer {name!r} has its weights in the order {', '.join(said)}, expected {', '.join(known)}")
 
 
-def _kind(arrays: list[np.ndarray[Any, Any]], name: str) -> str:
-    """The class of a layer by its weights: the older form does not say it."""
+def _kind(arrays: list[NDArray[Any]], name: str) -> str:
+    """The class of a layer by its weights: the older form does not contain it."""
     axes = [array.ndim for array in arrays]
     known = {(): "", (3, 1): "Conv1D", (2, 1): "Dense", (2, 2, 1): "LSTM"}
     if tuple(axes) not in known:
@@ -142,7 +219,7 @@ def _kind(arrays: list[np.ndarray[Any, Any]], name: str) -> str:
     return known[tuple(axes)]
 
 
-def _keep(arrays: list[np.ndarray[Any, Any]], data: Any, place: str) -> int:
+def _keep(arrays: list[NDArray[Any]], data: Any, place: str) -> int:
     """Reads an array and returns its position."""
     if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
         raise BadHdf5(f"{place} is no plain data")

@@ -1,22 +1,17 @@
 """Inputs of a network in words: each in order, with its unit and its preparation."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from cal_ratio_trainer.formats.layers import JET_INPUT, input_name
-from cal_ratio_trainer.formats.onnx_graph import (
-    CONVERTED_JETS,
-    Preprocessing,
-    converted_input,
-)
+from cal_ratio_trainer.formats.onnx_graph import CONVERTED_JETS, Preprocessing, converted_input
 from cal_ratio_trainer.jets.schema import GEV_A_TEV, Constituent, Feature
-from cal_ratio_trainer.network.encoders.base import BranchShape, encoder_named
+from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
 
 
-@dataclass(frozen=True)
-class InputNumber:
-    """One number of an input: what it is called in files of jets, its unit there, and what the network reads."""
+class InputNumber(NamedTuple):
+    """One number of an input: its name and unit in files of jets, and what the network reads."""
 
     name: str
     unit: str
@@ -28,13 +23,13 @@ class InputArray:
     """One input of a network.
 
     Attributes:
-        name: in the file.
+        name: name in the file.
         holds: clusters, tracks, muon_segments or jet.
-        shape: for one jet.
-        numbers: its last axis.
+        shape: shape for one jet.
+        numbers: numbers of its last axis.
         order: order of the constituents; '' for the jet itself.
         empty_slot: content of an empty slot; None for the jet itself.
-        any_length: empty slots need not be handed over.
+        any_length: empty slots may be left out.
     """
 
     name: str
@@ -46,13 +41,13 @@ class InputArray:
     any_length: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns the input as plain JSON."""
         plain: dict[str, Any] = {"name": self.name, "holds": self.holds, "shape": list(self.shape)}
         if self.empty_slot is not None:
             plain |= {"order": self.order, "empty_slot": list(self.empty_slot)}
         if self.any_length:
             plain["empty_slots_may_be_left_out"] = True
-        return plain | {"numbers": [vars(number) for number in self.numbers]}
+        return plain | {"numbers": [number._asdict() for number in self.numbers]}
 
 
 def input_arrays(
@@ -61,50 +56,38 @@ def input_arrays(
     """The inputs of a network in order.
 
     Args:
-        shape: the network's shape.
+        shape: shape of the network.
         preprocessing: preprocessing of converted jets.
-        mass_names: the masses that it reads, 'llp_mH' or 'llp_mS'; as many as the shape says.
-        converted: whether the file does all of that itself.
+        mass_names: masses that it reads, 'llp_mH' or 'llp_mS'; as many as in the shape.
+        converted: the file does all of the preprocessing itself.
     """
     any_length = encoder_named(shape.encoder).any_length
-    branches = [
-        replace(
-            _branch_array(shape.schema.kind(branch.name), branch, preprocessing, mass_names, converted),
-            any_length=any_length,
-        )
-        for branch in shape.branches
-    ]
+    masses = [InputNumber(name, "GeV", name if converted else f"{name} / {GEV_A_TEV:g}") for name in mass_names]
+    arrays = []
+    for branch in shape.branches:
+        kind = shape.schema.kind(branch.name)
+        numbers = [
+            InputNumber(column, feature.unit, column if converted else _read(kind, column, feature, preprocessing))
+            for column, feature in ((kind.columns[i], kind.features[i]) for i in kind.inputs)
+        ]
+        name, padding = converted_input(branch), (0.0,) * branch.inputs
+        if not converted:
+            name, numbers = input_name(branch), numbers + masses
+            padding = (*(float(value) for value in preprocessing.padding_of(branch)), *(0.0 for _ in masses))
+        order = f"highest {kind.sorted_by} first" if kind.sorted_by else "as in the event"
+        size = (branch.slots, len(numbers))
+        arrays.append(InputArray(name, kind.name, size, tuple(numbers), order, padding, any_length))
     own = [
         InputNumber(each.name, each.unit, each.name if converted else _moved(each.name, each, preprocessing))
         for each in shape.schema.jet
         if each.network_input
     ]
-    own += [InputNumber(name, "GeV", name if converted else f"{name} / {GEV_A_TEV:g}") for name in mass_names]
     name = CONVERTED_JETS if converted else JET_INPUT
-    return (*branches, InputArray(name, "jet", (shape.jet_inputs,), tuple(own)))
+    return (*arrays, InputArray(name, "jet", (shape.jet_inputs,), (*own, *masses)))
 
 
-def _branch_array(
-    kind: Constituent, branch: BranchShape, preprocessing: Preprocessing, mass_names: tuple[str, ...], converted: bool
-) -> InputArray:
-    columns, features = zip(*((kind.columns[i], kind.features[i]) for i in kind.inputs), strict=True)
-    numbers = [
-        InputNumber(
-            column, feature.unit, column if converted else _constituent_number(kind, column, feature, preprocessing)
-        )
-        for column, feature in zip(columns, features, strict=True)
-    ]
-    padding = tuple(float(value) for value in preprocessing.padding_of(branch))
-    if converted:
-        name, padding = converted_input(branch), (0.0,) * branch.inputs
-    else:
-        name, padding = input_name(branch), padding + (0.0,) * len(mass_names)
-        numbers += [InputNumber(mass, "GeV", f"{mass} / {GEV_A_TEV:g}") for mass in mass_names]
-    order = f"highest {kind.sorted_by} first" if kind.sorted_by else "as in the event"
-    return InputArray(name, kind.name, (branch.slots, len(numbers)), tuple(numbers), order, padding)
-
-
-def _constituent_number(kind: Constituent, column: str, feature: Feature, preprocessing: Preprocessing) -> str:
+def _read(kind: Constituent, column: str, feature: Feature, preprocessing: Preprocessing) -> str:
+    """The formula of a feature of a constituent."""
     if feature.scaling == "side":
         prefix = kind.prefix
         summed = f"{prefix}_eta * {prefix}_pt over the (at most {kind.limit}) slots filled here, pt unscaled,"

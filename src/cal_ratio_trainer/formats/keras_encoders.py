@@ -1,18 +1,16 @@
-"""Deep Sets and transformer as layers of Keras 3, so that a `.keras` file can hold them.
+"""Deep Sets and transformer as layers of Keras 3, so that a `.keras` file can contain them.
 
 Only built-in layers are used, and for the products in an attention the operation `Matmul`, which Keras writes like a
 layer: nothing in a file runs code of its own, as a Lambda layer would. Dropout, which does nothing in a file, is left
 out of the branches. Slots of zeros are empty ones; the layers find them themselves.
 """
 
-from collections.abc import Callable
-
-from cal_ratio_trainer.formats.layers import Layer, LayerGraph, classifier_layers, input_name
+from cal_ratio_trainer.formats.layers import BranchLayers, Layer, LayerGraph, classifier_layers
 from cal_ratio_trainer.network.encoders.base import LAYER_NORM_EPSILON, BranchShape, encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
 
 OPERATIONS = {"Matmul": "keras.src.ops.numpy"}
-"""Operations of Keras that stand in a file like layers, with the module that Keras writes."""
+"""Operations of Keras that a file lists like layers, with the module that Keras writes."""
 
 JOINING = frozenset({"Add", "Concatenate", "Dot", "Multiply"})
 """Layers that take what they read as one argument, a list."""
@@ -25,15 +23,15 @@ _EXCLUDED = 1e9
 
 
 def keras_layers(shape: NetworkShape) -> tuple[Layer, ...]:
-    """All layers of the classifier as a Keras file holds them, in the order of `model.layers` once Keras has built it.
+    """All layers of the classifier in a Keras file, in the order of `model.layers` once Keras has built it.
 
-    Those of a network whose encoder Keras cannot hold are those of `classifier_layers`.
+    If Keras cannot represent the encoder, returns the layers of `classifier_layers`.
     """
     return classifier_layers(shape, _ENCODERS.get(shape.encoder))
 
 
-def _deep_sets(graph: LayerGraph, branch: BranchShape, inputs: int) -> str:
-    last, slots, units = _Branch(graph, branch, inputs), branch.slots, branch.dense[-1]
+def _deep_sets(graph: LayerGraph, branch: BranchShape, source: str) -> str:
+    last, slots, units = _Branch(graph, branch, source), branch.slots, branch.dense[-1]
     outputs = last.source
     for i, width in enumerate(branch.dense):
         outputs = last.dense(f"dense_{i}", outputs, width, f"dense.{i}", activation="relu")
@@ -48,8 +46,8 @@ def _deep_sets(graph: LayerGraph, branch: BranchShape, inputs: int) -> str:
     return last.add("Concatenate", "pooled", (total, largest), (2 * units,), axis=-1)
 
 
-def _transformer(graph: LayerGraph, branch: BranchShape, inputs: int) -> str:
-    part, slots = _Branch(graph, branch, inputs), branch.slots
+def _transformer(graph: LayerGraph, branch: BranchShape, source: str) -> str:
+    part, slots = _Branch(graph, branch, source), branch.slots
     options = {**encoder_named("transformer").options, **dict(branch.options)}
     width, heads, hidden = options["width"], options["heads"], options["hidden"]
     by_key = part.add(*("Rescaling", "empty_keys", (part.filled(),), (1, slots)), scale=_EXCLUDED, offset=-_EXCLUDED)
@@ -114,9 +112,9 @@ def _attention(part: "_Branch", stem: str, projected: str, by_key: str, per_head
 class _Branch:
     """The layers of one kind of constituent while they are put together."""
 
-    def __init__(self, graph: LayerGraph, branch: BranchShape, inputs: int) -> None:
-        self._graph, self._name, self._inputs, self.slots = graph, branch.name, inputs, branch.slots
-        self.source = graph.add(Layer("InputLayer", input_name(branch), (), (branch.slots, inputs)))
+    def __init__(self, graph: LayerGraph, branch: BranchShape, source: str) -> None:
+        self._graph, self._name, self.source = graph, branch.name, source
+        self.slots, self._inputs = graph.layers[source].output
 
     def add(self, kind: str, name: str, sources: tuple[str, ...], output: tuple[int, ...], **settings: object) -> str:
         """Adds a layer without weights; returns its name."""
@@ -154,7 +152,7 @@ class _Branch:
         return self.add("ReLU", "is_filled", (scaled,), (1, slots), **(limits | {"max_value": 1.0}))
 
 
-_ENCODERS: dict[str, Callable[[LayerGraph, BranchShape, int], str]] = {
+_ENCODERS: dict[str, BranchLayers] = {
     "deep_sets": _deep_sets,
     "transformer": _transformer,
 }

@@ -1,6 +1,7 @@
-"""The classifier as a graph of Keras layers: names as in the earlier program's files, order as in Keras' own.
+"""The classifier as a list of Keras layers: names as in the earlier program's files, in the order of Keras.
 
-The Keras and frugally-deep files are written from this list, and ONNX files too. Layers compute nothing here.
+Keras, frugally-deep and ONNX files are written from this list, and files that are read become the same layers (`Graph`
+in `graph`). Layers compute nothing here.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,103 +20,52 @@ BRANCH_PREFIXES = {CLUSTERS.name: "constit", TRACKS.name: "track", MUON_SEGMENTS
 """Beginnings of the earlier program's layer names, by kind of constituent."""
 
 ENCODER_LAYER = "Encoder"
-"""Kind of the one layer that stands for a branch whose encoder Keras does not know."""
+"""Kind of the one layer in place of a branch whose encoder Keras does not have."""
 
 JET_INPUT = "jet_input_cr"
 OUTPUT_LAYER = "main_output"
 
 
+WEIGHT_NAMES = {
+    "Conv1D": ("kernel", "bias"),
+    "Dense": ("kernel", "bias"),
+    "LSTM": ("kernel", "recurrent_kernel", "bias"),
+    "LayerNormalization": ("scale", "bias"),
+}
+"""Weights of each class of layers that has some, in Keras' order."""
+
+
+class NonFiniteWeights(UserError):
+    """Weights contain NaN or infinities: the training that made them has diverged."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name, self.count = name, count
+        super().__init__(f"weight {name} holds {count} values that are not finite; no network file can be made of it")
+
+
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a Keras model.
+    """One layer of a Keras model: of one of our networks, or read from a file.
 
     Attributes:
-        kind: the Keras class, e.g. 'Conv1D'.
+        kind: Keras class, e.g. 'Conv1D'.
         name: unique within the model.
         sources: names of the layers whose outputs it reads, in order.
-        output: shape of what it gives, without the batch.
-        settings: the arguments of the Keras class that decide what is computed.
-        weights: names of its weights (see `NetworkShape.weight_shapes`), in Keras' order.
+        output: shape of its output, without the batch; () for a layer of a file.
+        settings: arguments of the Keras class; for our networks exactly those that decide what is computed.
+        weights: names of its weights (see `NetworkShape.weight_shapes`), in Keras' order; () for a layer of a file.
     """
 
     kind: str
     name: str
     sources: tuple[str, ...]
-    output: tuple[int, ...]
+    output: tuple[int, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights: tuple[str, ...] = ()
 
 
-BranchLayers = Callable[["LayerGraph", BranchShape, int], str]
-"""Adds the layers of a branch with so many inputs to a graph; returns the name of the last."""
-
-
-def classifier_layers(shape: NetworkShape, branch_layers: BranchLayers | None = None) -> tuple[Layer, ...]:
-    """All layers of the classifier, in the order of `model.layers` once Keras has built it.
-
-    Args:
-        shape: of the classifier.
-        branch_layers: makes the layers of each branch; None makes those of the LSTM, or one layer that stands for
-            another encoder.
-    """
-    graph = LayerGraph(shape.dropout)
-    if branch_layers is None:
-        ends = [_branch(graph, branch, shape) for branch in shape.branches]
-    else:
-        ends = [branch_layers(graph, branch, branch.inputs + shape.masses) for branch in shape.branches]
-    jet = graph.add(Layer("InputLayer", JET_INPUT, (), (shape.jet_inputs,)))
-    width = shape.encoded_width + shape.jet_inputs
-    last = graph.add(Layer("Concatenate", "concatenate", (*ends, jet), (width,), {"axis": -1}))
-    for i, units in enumerate(shape.hidden):
-        # The earlier program counted these from 1, and frugally-deep's checksum runs over the names.
-        last = graph.dropped(graph.add(_dense(f"dense_{i + 1}", last, units, f"hidden.{i}")))
-    graph.add(_dense(OUTPUT_LAYER, last, OUTPUTS, "output", activation="softmax"))
-    return in_keras_order(graph.layers.values(), OUTPUT_LAYER)
-
-
-def input_name(branch: BranchShape) -> str:
-    """The input layer of a branch, e.g. 'constit_input_cr'."""
-    return f"{_prefix(branch)}_input_cr"
-
-
-def onnx_slots(shape: NetworkShape, branch: BranchShape) -> int | str:
-    """Slots of a branch's input in an ONNX file; the name of a free dimension where it takes any number of them."""
-    return branch.name if encoder_named(shape.encoder).any_length else branch.slots
-
-
-def input_names(shape: NetworkShape) -> tuple[str, ...]:
-    """The input layers in the order in which the model takes its inputs: branches, then the jet."""
-    return (*(input_name(branch) for branch in shape.branches), JET_INPUT)
-
-
-def in_keras_order(layers: Iterable[Layer], output: str) -> tuple[Layer, ...]:
-    """Layers as Keras sorts them: farthest from the output first, ties in the order met when walking back from it.
-
-    Args:
-        layers: all layers of a graph without circles.
-        output: name of the one layer that no other reads.
-    """
-    by_name = {layer.name: layer for layer in layers}
-    met, behind_sources = {output: 0}, list[str]()
-    walk = [(output, iter(by_name[output].sources))]
-    while walk:
-        name, sources = walk[-1]
-        new = next((source for source in sources if source not in met), None)
-        if new is None:
-            behind_sources.append(name)
-            walk.pop()
-        else:
-            met[new] = len(met)
-            walk.append((new, iter(by_name[new].sources)))
-    depths = {output: 0}
-    for name in reversed(behind_sources):
-        for source in by_name[name].sources:
-            depths[source] = max(depths.get(source, 0), depths[name] + 1)
-    return tuple(sorted(by_name.values(), key=lambda layer: (-depths[layer.name], met[layer.name])))
-
-
 class LayerGraph:
-    """Layers while they are put together."""
+    """Layers of a network that is being put together."""
 
     def __init__(self, dropout: float) -> None:
         self.dropout = dropout
@@ -139,26 +89,94 @@ class LayerGraph:
         return f"{stem}_{number}" if number else stem
 
 
-def _branch(graph: LayerGraph, branch: BranchShape, shape: NetworkShape) -> str:
-    inputs = branch.inputs + shape.masses
-    if shape.encoder != DEFAULT_ENCODER:
-        # Keras has no single layer for it; the encoder itself says what an ONNX file holds.
-        source = graph.add(Layer("InputLayer", input_name(branch), (), (branch.slots, inputs)))
-        encoder = encoder_named(shape.encoder)
-        weights = encoder.weight_shapes(branch, inputs, shape.lstm_layers)
-        name, names = f"{branch.name}_{shape.encoder}", tuple(f"{branch.name}.{name}" for name in weights)
-        return graph.add(
-            Layer(ENCODER_LAYER, name, (source,), (encoder.width(branch),), {"branch": branch, "inputs": inputs}, names)
-        )
-    last = graph.add(Layer("InputLayer", input_name(branch), (), (branch.slots, inputs)))
+BranchLayers = Callable[[LayerGraph, BranchShape, str], str]
+"""Adds the layers of a branch behind its input layer, of that name, to a graph; returns the name of the last."""
+
+
+def classifier_layers(shape: NetworkShape, branch_layers: BranchLayers | None = None) -> tuple[Layer, ...]:
+    """All layers of the classifier, in the order of `model.layers` once Keras has built it.
+
+    Args:
+        shape: shape of the classifier.
+        branch_layers: adds the layers of each branch; None adds the layers of the LSTM, or one `ENCODER_LAYER` for
+            another encoder.
+    """
+    graph, ends = LayerGraph(shape.dropout), list[str]()
+    for branch in shape.branches:
+        source = graph.add(Layer("InputLayer", input_name(branch), (), (branch.slots, branch.inputs + shape.masses)))
+        if branch_layers is not None:
+            ends.append(branch_layers(graph, branch, source))
+        elif shape.encoder == DEFAULT_ENCODER:
+            ends.append(_lstm_branch(graph, branch, source, shape.lstm_layers))
+        else:
+            # Keras has no single layer for it; the encoder itself writes its part of an ONNX file.
+            encoder, inputs = encoder_named(shape.encoder), branch.inputs + shape.masses
+            names = encoder.weight_shapes(branch, inputs, shape.lstm_layers)
+            weights = tuple(f"{branch.name}.{name}" for name in names)
+            settings, output = {"branch": branch, "inputs": inputs}, (encoder.width(branch),)
+            name = f"{branch.name}_{shape.encoder}"
+            ends.append(graph.add(Layer(ENCODER_LAYER, name, (source,), output, settings, weights)))
+    jet = graph.add(Layer("InputLayer", JET_INPUT, (), (shape.jet_inputs,)))
+    width = shape.encoded_width + shape.jet_inputs
+    last = graph.add(Layer("Concatenate", "concatenate", (*ends, jet), (width,), {"axis": -1}))
+    for i, units in enumerate(shape.hidden):
+        # The earlier program counted these from 1, and frugally-deep's checksum runs over the names.
+        last = graph.dropped(graph.add(_dense(f"dense_{i + 1}", last, units, f"hidden.{i}")))
+    graph.add(_dense(OUTPUT_LAYER, last, OUTPUTS, "output", activation="softmax"))
+    return in_keras_order(graph.layers.values(), OUTPUT_LAYER)
+
+
+def input_name(branch: BranchShape) -> str:
+    """The input layer of a branch, e.g. 'constit_input_cr'."""
+    return f"{_prefix(branch)}_input_cr"
+
+
+def onnx_slots(shape: NetworkShape, branch: BranchShape) -> int | str:
+    """Slots of a branch's input in an ONNX file; the name of a free dimension if it takes any number of them."""
+    return branch.name if encoder_named(shape.encoder).any_length else branch.slots
+
+
+def input_names(shape: NetworkShape) -> tuple[str, ...]:
+    """The input layers in the order in which the model takes its inputs: branches, then the jet."""
+    return (*(input_name(branch) for branch in shape.branches), JET_INPUT)
+
+
+def in_keras_order(layers: Iterable[Layer], output: str) -> tuple[Layer, ...]:
+    """Layers as Keras sorts them: farthest from the output first, ties in the order met when walking back from it.
+
+    Args:
+        layers: all layers of a graph without circles; layers that the output does not need are left out.
+        output: name of the last layer.
+    """
+    by_name = {layer.name: layer for layer in layers}
+    met, behind_sources = {output: 0}, list[str]()
+    walk = [(output, iter(by_name[output].sources))]
+    while walk:
+        name, sources = walk[-1]
+        new = next((source for source in sources if source not in met), None)
+        if new is None:
+            behind_sources.append(name)
+            walk.pop()
+        else:
+            met[new] = len(met)
+            walk.append((new, iter(by_name[new].sources)))
+    depths = {output: 0}
+    for name in reversed(behind_sources):
+        for source in by_name[name].sources:
+            depths[source] = max(depths.get(source, 0), depths[name] + 1)
+    return tuple(by_name[name] for name in sorted(met, key=lambda name: (-depths[name], met[name])))
+
+
+def _lstm_branch(graph: LayerGraph, branch: BranchShape, source: str, lstm_layers: int) -> str:
+    last = source
     for i in range(len(branch.dense)):
         is_final = i == len(branch.dense) - 1
         name = f"{_prefix(branch)}_final_conv1d" if is_final else graph.free_name("conv1d")
         last = graph.add(_convolution(name, last, branch, i))
         if i:  # the first layer goes without dropout
             last = graph.dropped(last)
-    for i in range(shape.lstm_layers):
-        last = graph.add(_lstm(graph.free_name("lstm"), last, branch, i, returns_sequences=i < shape.lstm_layers - 1))
+    for i in range(lstm_layers):
+        last = graph.add(_lstm(graph.free_name("lstm"), last, branch, i, returns_sequences=i < lstm_layers - 1))
     return graph.dropped(last)
 
 
@@ -208,14 +226,6 @@ def _prefix(branch: BranchShape) -> str:
     return BRANCH_PREFIXES.get(branch.name, branch.name)
 
 
-class NonFiniteWeights(UserError):
-    """Weights hold NaN or infinities: the training that made them has diverged."""
-
-    def __init__(self, name: str, count: int) -> None:
-        self.name, self.count = name, count
-        super().__init__(f"weight {name} holds {count} values that are not finite; no network file can be made of it")
-
-
 def checked_weights(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, FloatArray]:
     """Every weight as contiguous float32, by name and in the order of `shape.weight_shapes()`.
 
@@ -225,7 +235,7 @@ def checked_weights(shape: NetworkShape, weights: Mapping[str, np.ndarray[Any, A
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape.
-        NonFiniteWeights: a weight holds NaN or infinities.
+        NonFiniteWeights: a weight contains NaN or infinities.
     """
     expected = shape.weight_shapes()
     if weights.keys() != expected.keys():

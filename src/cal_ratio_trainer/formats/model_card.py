@@ -12,7 +12,7 @@ from typing import Any
 
 from cal_ratio_trainer.formats.input_table import InputArray, input_arrays
 from cal_ratio_trainer.formats.onnx_graph import Preprocessing
-from cal_ratio_trainer.formats.self_check import TOLERANCE
+from cal_ratio_trainer.formats.probe_jets import TOLERANCE
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.network.shape import NetworkShape
@@ -22,7 +22,22 @@ FORMAT_VERSION = 2
 """In version 2 files have `scores_agree_within`, the tolerance of their check, in place of `largest_difference`."""
 
 _DIGITS = 4
-"""Of figures of merit: further ones would depend on the machine, and the bytes of an ONNX file with them."""
+"""Digits of figures of merit: further ones would depend on the machine, and the bytes of an ONNX file with them."""
+
+_FIGURES = {
+    "auc": "AUC, signal against QCD + 0.1 BIB; it depends on the numbers of jets above",
+    "auc_qcd": "AUC, signal against QCD",
+    "auc_bib": "AUC, signal against BIB",
+    "rejection_50": "rejection of QCD + 0.1 BIB at 50 % signal efficiency",
+    "rejection_70": "at 70 %",
+    "rejection_80": "at 80 %",
+    "rejection_90": "at 90 %",
+    "signal_efficiency": "share of signal jets whose largest output is signal",
+    "accuracy": "share of all jets whose largest output is their class",
+}
+"""Figures of the page, with their titles; the JSON card has all."""
+
+_KS_COLUMNS = ("output", "K-S distance", "expected for identical distributions", "excess in units of its spread")
 
 
 @dataclass(frozen=True)
@@ -30,8 +45,8 @@ class FoldFacts:
     """Assignment of events to the networks of a fold set.
 
     Attributes:
-        set_name: of the set.
-        expression: the fold of an event, as C++ writes it: 'eventNumber % 3'.
+        set_name: name of the set.
+        expression: fold of an event, as C++ writes it: 'eventNumber % 3'.
         count: number of networks.
         fold: number of this fold; None for all.
     """
@@ -71,13 +86,13 @@ class NetworkFacts:
     """Facts about a network besides its weights.
 
     Attributes:
-        name: for the reader: 'model/00003/12', or the name of a file.
-        shape: its shape.
+        name: name for the reader: 'model/00003/12', or the name of a file.
+        shape: shape of the network.
         preprocessing: preprocessing of converted jets.
-        mass_names: the masses that it reads, 'llp_mH' or 'llp_mS'.
-        training: run, epoch, commit, versions, seed and the like, as far as they are known.
-        data: the training files by name: 'main', 'control'.
-        figures: figures of merit on the test part; empty where there is none.
+        mass_names: masses that it reads, 'llp_mH' or 'llp_mS'.
+        training: run, epoch, commit, versions, seed and the like, if they are known.
+        data: training files by name: 'main', 'control'.
+        figures: figures of merit on the test part; empty if there is none.
         notes: notes for the reader, one sentence each.
         folds: events on which a network of a fold set may be used; None for all events.
     """
@@ -93,7 +108,7 @@ class NetworkFacts:
     folds: FoldFacts | None = None
 
     def inputs(self, converted: bool = False) -> tuple[InputArray, ...]:
-        """The inputs of its files; `converted` for one that scales jets itself."""
+        """The inputs of its files; with `converted`, of a file that scales jets itself."""
         return input_arrays(self.shape, self.preprocessing, self.mass_names, converted)
 
 
@@ -102,14 +117,14 @@ class WrittenFile:
     """A network file that was written and passed its check.
 
     Attributes:
-        file: its name.
-        format: fdeep, fdeep-keras3, keras or onnx.
-        size_bytes: its size.
-        sha256: its checksum.
+        file: name of the file.
+        format: name of its format, e.g. 'fdeep'.
+        size_bytes: size of the file.
+        sha256: checksum of the file.
         jets_checked: number of jets of the check.
-        largest_difference: between its scores and the network's, on this machine.
-        details: of this format: opset and so on.
-        converted: whether it takes jets as `convert` writes them.
+        largest_difference: largest difference between its scores and the network's, on this machine.
+        details: further entries on the card: opset and so on.
+        converted: it takes jets as `convert` writes them.
     """
 
     file: str
@@ -122,27 +137,21 @@ class WrittenFile:
     converted: bool = False
 
 
-def card(facts: NetworkFacts, files: Sequence[WrittenFile]) -> dict[str, Any]:
-    """The whole card, ready for json.dumps."""
-    converted = [file.converted for file in files]
+def card_json(facts: NetworkFacts, files: Sequence[WrittenFile]) -> str:
+    """The card as JSON."""
     content = {"format_version": FORMAT_VERSION, **_described(facts)}
-    if not all(converted):
+    if not all(file.converted for file in files):
         content["inputs"] = [array.to_dict() for array in facts.inputs()]
-    if any(converted):
+    if any(file.converted for file in files):
         content["inputs_of_converted_jets"] = [array.to_dict() for array in facts.inputs(converted=True)]
     # Without the difference itself, which depends on the processor.
     known = ({name: value for name, value in vars(file).items() if name != "largest_difference"} for file in files)
     content["files"] = [{**each, "scores_agree_within": TOLERANCE} for each in known]
-    return content
-
-
-def card_json(facts: NetworkFacts, files: Sequence[WrittenFile]) -> str:
-    """The card as JSON."""
-    return json.dumps(card(facts, files), indent=1, allow_nan=False, default=_plain) + "\n"
+    return json.dumps(content, indent=1, allow_nan=False, default=_plain) + "\n"
 
 
 def files_on_card(card_file: Path) -> set[str]:
-    """Names of the files beside a card that it describes and that are there; none where there is no such card."""
+    """Names of the existing files beside a card that it describes; none if there is no such card."""
     try:
         said = json.loads(card_file.read_bytes())
         names = {str(file["file"]) for file in said["files"]}
@@ -187,22 +196,6 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-_FIGURES = {
-    "auc": "AUC, signal against QCD + 0.1 BIB; it depends on the numbers of jets above",
-    "auc_qcd": "AUC, signal against QCD",
-    "auc_bib": "AUC, signal against BIB",
-    "rejection_50": "rejection of QCD + 0.1 BIB at 50 % signal efficiency",
-    "rejection_70": "at 70 %",
-    "rejection_80": "at 80 %",
-    "rejection_90": "at 90 %",
-    "signal_efficiency": "share of signal jets whose largest output is signal",
-    "accuracy": "share of all jets whose largest output is their class",
-}
-"""Figures of the page, with their titles; the JSON card has all."""
-
-_KS_COLUMNS = ("output", "K-S distance", "expected for identical distributions", "excess in units of its spread")
-
-
 def card_markdown(facts: NetworkFacts, files: Sequence[WrittenFile]) -> str:
     """The card for a person.
 
@@ -232,13 +225,7 @@ def _folds(folds: FoldFacts, files: Sequence[WrittenFile]) -> list[str]:
         if "fold" in file.details:
             names.setdefault(file.details["fold"], []).append(code(file.file))
     rows = [(f"`{folds.expression} == {fold}`", ", ".join(each)) for fold, each in names.items()]
-    return [
-        "## Which events",
-        "",
-        f"{escaped(folds.sentence)}.",
-        "",
-        *(_rows(("events", "network"), rows) if rows else []),
-    ]
+    return _section("Which events", [f"{escaped(folds.sentence)}.", "", *_rows(("events", "network"), rows)])
 
 
 def _files(files: Sequence[WrittenFile]) -> list[tuple[str, ...]]:
@@ -307,13 +294,13 @@ def _section(title: str, lines: list[str]) -> list[str]:
 
 
 def _pairs(values: Mapping[str, Any]) -> list[str]:
-    rows = [(_label(name), _shown(value)) for name, value in _flat(values) if value not in (None, "")]
-    return _rows(("", ""), rows) if rows else []
-
-
-def _label(name: str) -> str:
-    """A fact's name in words; the name of a file stays as it is."""
-    return code(name) if "." in name else escaped(name.replace("_", " "))
+    rows = [
+        # The name of a file stays as it is.
+        (code(name) if "." in name else escaped(name.replace("_", " ")), _shown(value))
+        for name, value in _flat(values)
+        if value not in (None, "")
+    ]
+    return _rows(("", ""), rows)
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -325,7 +312,7 @@ def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _rows(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (columns, ("---",) * len(columns), *rows)]
+    return [f"| {' | '.join(row)} |" for row in (columns, ("---",) * len(columns), *rows)] if rows else []
 
 
 def _shown(value: Any) -> str:

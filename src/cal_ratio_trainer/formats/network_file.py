@@ -3,23 +3,22 @@
 from pathlib import Path
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.json_text import BadJson
 from cal_ratio_trainer.formats.graph import Graph
-from cal_ratio_trainer.formats.keras_reading import HDF5_BEGINNING, architecture_in, network_from_hdf5, read_keras
+from cal_ratio_trainer.formats.keras_reading import HDF5_BEGINNING, architecture_in, network_from_hdf5, network_from_zip
 from cal_ratio_trainer.formats.registry import formats
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX, network_from_safetensors
-from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
+from cal_ratio_trainer.formats.stored_network import BadNetworkFile, StoredNetwork
 
 MAX_BYTES = 1 << 28
-"""Largest size of a file in bytes: 700 times those of the 2019 network."""
+"""Largest size of a file in bytes: 700 times the 2019 network."""
 
 
 def read_network(path: Path, architecture: Graph | None = None) -> StoredNetwork:
     """The network in a file of any format that is read.
 
     Args:
-        path: the file; its name does not matter.
-        architecture: of another file of the same training, for HDF5 files that hold weights alone.
+        path: path of the file; its name does not matter.
+        architecture: architecture in another file of the same training, for HDF5 files with weights alone.
 
     Raises:
         InputFileError: no such file, of another kind, damaged, or another network; names the layer.
@@ -31,7 +30,7 @@ def read_network(path: Path, architecture: Graph | None = None) -> StoredNetwork
         for each in formats().values():
             if each.read is not None and each.recognises is not None and each.recognises(content):
                 return each.read(content)
-    except (BadNetworkFile, BadJson) as error:
+    except BadNetworkFile as error:
         raise InputFileError(path, str(error)) from error
     *kinds, last = dict.fromkeys(each.title for each in formats().values() if each.read is not None)
     found = "none of these" if content else "nothing"
@@ -39,26 +38,28 @@ def read_network(path: Path, architecture: Graph | None = None) -> StoredNetwork
 
 
 def read_own_network(file: Path) -> StoredNetwork:
-    """The network in a file of this program, `.safetensors` or `.keras`. Raises InputFileError."""
-    if file.suffix != SUFFIX:
-        shape, weights = read_keras(file)
-        return StoredNetwork(shape, weights, "keras")
+    """The network in a file of this program, `.safetensors` or `.keras`; Keras 3 may have saved the latter again.
+
+    Raises:
+        InputFileError: no such file, or no network of this program; names the part and the layer.
+    """
+    content = read_content(file)
     try:
-        return network_from_safetensors(read_content(file))
+        return network_from_safetensors(content) if file.suffix == SUFFIX else network_from_zip(content, own=True)
     except BadNetworkFile as error:
         raise InputFileError(file, str(error)) from error
 
 
 def read_architecture(path: Path) -> Graph | None:
-    """The architecture in a Keras file; None where it holds weights alone. Raises InputFileError as `read_network`."""
+    """The architecture in a Keras file; None for weights alone. Raises InputFileError as `read_network`."""
     try:
         return architecture_in(read_content(path))
-    except (BadNetworkFile, BadJson) as error:
+    except BadNetworkFile as error:
         raise InputFileError(path, str(error)) from error
 
 
 def read_content(path: Path, largest: int = MAX_BYTES) -> bytes:
-    """The bytes of a file. Raises InputFileError where there is no such file or it has more than `largest`."""
+    """The bytes of a file. Raises InputFileError if there is no such file or it has more than `largest`."""
     try:
         with path.open("rb") as file:
             content = file.read(largest + 1)

@@ -40,18 +40,18 @@ def onnx_bytes(
 
     Args:
         shape: the classifier's shape.
-        weights: every weight by name, shaped as `shape.weight_shapes()` says; stored as float32.
+        weights: every weight by name, in the shapes of `shape.weight_shapes()`; stored as float32.
         properties: metadata of the file, by name.
         opset: the version of ONNX' operators.
         preprocessing: preprocessing for a network that takes converted jets; None takes scaled jets.
-        padding: without preprocessing, for each branch the row [inputs] of an empty slot, where that is not zeros; the
-            LSTM reads it like any other.
+        padding: without preprocessing, for each branch the row [inputs] of an empty slot, if it is not zeros; the LSTM
+            reads it like any other.
         averaged_with: weights of further networks of this shape that read the same inputs; the scores are then the mean
             of the scores of all.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape.
-        NonFiniteWeights: a weight holds NaN or infinities.
+        NonFiniteWeights: a weight contains NaN or infinities.
         BadOpset: the installed onnx does not know this version.
     """
     graph, layers, rows = OnnxGraph(), classifier_layers(shape), padding or {}
@@ -81,7 +81,7 @@ class _Network:
         graph: graph to which the nodes are added.
         weights: every weight by name, float32.
         tensors: for each input layer the tensor that is its output.
-        encoder: of the branches.
+        encoder: encoder of the branches.
         padding: see `onnx_bytes`.
     """
 
@@ -97,7 +97,7 @@ class _Network:
         self._padding = padding
 
     def add(self, layer: Layer) -> str:
-        """Adds a layer, after those that it reads; returns its output."""
+        """Adds a layer, after the layers that it reads; returns its output."""
         if layer.kind == "InputLayer":
             return self._tensors[layer.name]
         sources = [self._tensors[name] for name in layer.sources]

@@ -79,7 +79,7 @@ class OnnxGraph:
         return name
 
     def add_input(self, name: str, shape: Sequence[int | str]) -> str:
-        """Adds an input of float32 [jets, *shape], where a name stands for a free dimension; returns its name."""
+        """Adds an input of float32 [jets, *shape], with a name for each free dimension; returns its name."""
         self._inputs.append(_float_tensor(name, shape))
         return name
 
@@ -142,7 +142,7 @@ class Preprocessing:
     Attributes:
         scaling: the range [GeV] that becomes 0-1.
         missing_t0: what it reads for segments without a measured time [ns]; None leaves 99999.
-        padding: for each branch its values in an empty slot, [inputs]; zeros where they are not given.
+        padding: for each branch its values in an empty slot, [inputs]; zeros if they are not given.
     """
 
     scaling: Scaling
@@ -157,7 +157,7 @@ class Preprocessing:
 def converted_input(branch: BranchShape) -> str:
     """Name of the input of a branch that takes converted constituents.
 
-    The names differ from those of scaled inputs, so that one is never taken for the other.
+    The names differ from those of scaled inputs, so that they cannot be confused.
     """
     return f"converted_{branch.name}"
 
@@ -166,8 +166,8 @@ def add_preprocessing(graph: OnnxGraph, shape: NetworkShape, preprocessing: Prep
     """Adds inputs of converted jets and the nodes that scale them.
 
     The inputs are, for each branch, `converted_<kind>` [jets, slots, inputs], features as converted, zeros in empty
-    slots (any number of slots where the encoder takes that), and `converted_jets` [jets, jet inputs + masses] with pt
-    and masses in GeV. Masses stand there only: the nodes give them to the constituents.
+    slots (any number of slots if the encoder takes that), and `converted_jets` [jets, jet inputs + masses] with pt
+    and masses in GeV. Masses are only there: the nodes give them to the constituents.
 
     Returns:
         For each input layer of the network the tensor that takes its place.
@@ -232,7 +232,7 @@ class _Branch:
         return graph.add("Concat", [result, self._masses(filled, jets, masses)], f"{name}/with_masses", axis=2)
 
     def _filled(self, source: str) -> str:
-        """True for slots that hold a constituent, [jets, slots, 1]."""
+        """True for slots with a constituent, [jets, slots, 1]."""
         graph, name = self._graph, self._branch.name
         zero = graph.constant("zero", np.float32(0))
         ones = graph.constant(f"{name}/ones", np.ones((self._branch.inputs, 1), dtype=np.float32))

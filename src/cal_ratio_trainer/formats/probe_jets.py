@@ -23,6 +23,12 @@ from cal_ratio_trainer.jets.schema import (
 )
 from cal_ratio_trainer.network.shape import NetworkShape
 
+TOLERANCE = 1e-5
+"""Largest difference between a score of a file and the score of the network."""
+
+_SEED = 20190
+_LABELS = 3
+
 
 @dataclass(frozen=True)
 class PaddedJets:
@@ -46,9 +52,22 @@ class PaddedJets:
         pairs = zip(self.arrays, others.arrays, strict=True)
         return PaddedJets(tuple(np.concatenate(pair) for pair in pairs))
 
-    def of(self, jet: int) -> tuple[FloatArray, ...]:
-        """The inputs of one jet, without the axis of the jets."""
-        return tuple(array[jet] for array in self.arrays)
+
+@dataclass(frozen=True)
+class KnownScores:
+    """Jets with the scores of a network.
+
+    Attributes:
+        inputs: inputs of the jets, in the form that a file takes.
+        scores: [jets, 3].
+    """
+
+    inputs: PaddedJets
+    scores: NDArray[np.float32]
+
+    def followed_by(self, others: "KnownScores") -> "KnownScores":
+        """These jets, then others of the same network."""
+        return KnownScores(self.inputs.followed_by(others.inputs), np.concatenate([self.scores, others.scores]))
 
 
 def padded_inputs(jets: Jets, shape: NetworkShape, masses: NDArray[np.float32] | None = None) -> PaddedJets:
@@ -83,10 +102,6 @@ def jet_inputs(jets: Jets, masses: NDArray[np.float32] | None = None) -> FloatAr
     return np.concatenate([*own, *([] if masses is None else [masses])], axis=1).astype(np.float32)
 
 
-_SEED = 20190
-_LABELS = 3
-
-
 class Filling(Enum):
     """Number of filled slots of each kind."""
 
@@ -101,11 +116,11 @@ def probes_of(jets: Jets, count: int) -> tuple[Jets, NDArray[np.intp]]:
 
     Args:
         jets: some real or simulated jets, scaled or not; at least one.
-        count: of how many of them at most, spread evenly over their order.
+        count: maximum number of them, spread evenly over their order.
 
     Returns:
-        The jets, and for each the position of its filling in `Filling`. Those with SOME are taken as they are;
-        those with ALL go on with the constituents of the jets behind them.
+        The jets, and for each the position of its filling in `Filling`. Jets with SOME are taken as they are; jets with
+        ALL are filled up with the constituents of the next jets.
     """
     chosen = jets.take(np.unique(np.linspace(0, len(jets) - 1, min(count, len(jets))).astype(np.int64)))
     parts = [_filled(chosen, filling) for filling in Filling]

@@ -1,6 +1,6 @@
 """The program's own network files: weights as safetensors, with shape, encoder, feature schema, run, epoch and digest.
 
-They hold a network of any encoder and schema. The same network always gives the same bytes.
+They can contain a network of any encoder and schema. The same network always gives the same bytes.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 from cal_ratio_trainer.config.training import MAX_LAYERS, MAX_UNITS
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.formats.layers import checked_weights
-from cal_ratio_trainer.formats.stored_layers import BadNetworkFile, StoredNetwork
+from cal_ratio_trainer.formats.stored_network import BadNetworkFile, StoredNetwork
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, MASS_INPUTS
 from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
@@ -39,12 +39,12 @@ def safetensors_bytes(
 
     Args:
         shape: the classifier's shape.
-        weights: every weight by name, shaped as `shape.weight_shapes()` says; stored as float32.
+        weights: every weight by name, in the shapes of `shape.weight_shapes()`; stored as float32.
         run, epoch: see `StoredNetwork`.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape.
-        NonFiniteWeights: a weight holds NaN or infinities.
+        NonFiniteWeights: a weight contains NaN or infinities.
     """
     stored = checked_weights(shape, weights)
     said = {"format_version": FORMAT_VERSION, "run": run, "epoch": epoch}
@@ -102,7 +102,7 @@ def shape_of_description(said: Any) -> NetworkShape:
 
 
 def is_safetensors(content: bytes) -> bool:
-    """True where a content begins as a safetensors file does: the length of its header, and JSON."""
+    """True if a content begins as a safetensors file does: the length of its header, and JSON."""
     return content[8:9] == b"{" and int.from_bytes(content[:8], "little") < len(content)
 
 

@@ -1,6 +1,7 @@
 """Cleaning of loaded jets before a training, with a report."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.metadata import JetMetadata
-from cal_ratio_trainer.jets.ragged import FloatArray, ListColumns, Ragged, by_feature
+from cal_ratio_trainer.jets.ragged import Ragged
 from cal_ratio_trainer.jets.schema import (
     CALRATIO_2019,
     CLUSTER_LAYERS,
@@ -82,31 +83,32 @@ class Cleaning:
                 self._non_finite[name] += int(bad.sum())
                 columns[name] = np.where(bad, np.float32(0), jets[name]).astype(np.float32)
         self._beyond_pi["jet_phi"] += int(np.count_nonzero(np.abs(jets["jet_phi"]) > BEYOND_PI))
-        self._non_finite_weights += _non_finite_weights(jets)
+        if "mcEventWeight" in jets:
+            known = jets.scalars.column("mcEventWeight").drop_null().cast(pa.float64()).to_numpy()
+            self._non_finite_weights += int(np.count_nonzero(~np.isfinite(known)))
         return jets.with_columns(columns)
 
-    def lists(self, kind: Constituent, columns: ListColumns) -> ListColumns:
-        """The same constituents with finite inputs; the same object where all are finite."""
-        bad = self._count(kind, columns.values)
-        if not bad:
-            return columns
-        values = columns.values.copy()
-        for position in bad:
-            _make_finite(values[position])
-        return replace(columns, values=values)
-
-    def ragged(self, kind: Constituent, ragged: Ragged) -> Ragged:
-        """`lists` for complete constituents."""
-        bad: set[int] = set()
-        # In pieces, for where features have to be brought together that is a copy.
+    def constituents(self, kind: Constituent, ragged: Ragged) -> Ragged:
+        """The same constituents with finite inputs; the same object if all are finite."""
+        by_feature, bad = ragged.values.T, set()
         for start in range(0, len(ragged.values), _CONSTITUENTS_AT_A_TIME):
-            piece = ragged.values[start : start + _CONSTITUENTS_AT_A_TIME]
-            bad |= self._count(kind, by_feature(piece))
+            # The values of a feature are brought together, unless they lie together: that is a copy, so in pieces.
+            piece = by_feature[:, start : start + _CONSTITUENTS_AT_A_TIME]
+            piece = piece if piece.strides[1] == piece.itemsize else piece.copy()
+            for position in kind.inputs:
+                column, name = piece[position], kind.columns[position]
+                finite = np.isfinite(column)
+                if count := len(column) - int(np.count_nonzero(finite)):
+                    bad.add(position)
+                    self._non_finite[name] += count
+                if kind.features[position].angle == "phi":
+                    self._beyond_pi[name] += int(np.count_nonzero((np.abs(column) > BEYOND_PI) & finite))
         if not bad:
             return ragged
         values = ragged.values.copy("K")
         for position in bad:
-            _make_finite(values[:, position])
+            column = values[:, position]
+            column[~np.isfinite(column)] = 0
         return ragged.with_values(values)
 
     def report(self) -> CleaningReport:
@@ -117,20 +119,6 @@ class Cleaning:
         )
         return CleaningReport(non_finite, beyond_pi, self._non_finite_weights)
 
-    def _count(self, kind: Constituent, values: FloatArray) -> set[int]:
-        """Counts unusual inputs in values [features, constituents]; returns positions of features to replace."""
-        bad = set()
-        for position in kind.inputs:
-            column, name = values[position], kind.columns[position]
-            finite = np.isfinite(column)
-            count = len(column) - int(np.count_nonzero(finite))
-            if count:
-                bad.add(position)
-                self._non_finite[name] += count
-            if kind.features[position].angle == "phi":
-                self._beyond_pi[name] += int(np.count_nonzero((np.abs(column) > BEYOND_PI) & finite))
-        return bad
-
 
 def clean_for_training(jets: Jets) -> tuple[Jets, CleaningReport]:
     """The same jets with finite network inputs: infinite and NaN become 0, counted by column.
@@ -138,7 +126,7 @@ def clean_for_training(jets: Jets) -> tuple[Jets, CleaningReport]:
     Weights are counted only, for what to do with bad ones is a setting of the training.
     """
     cleaning = Cleaning(jets.schema)
-    lists = {kind.name: cleaning.ragged(kind, jets.constituents[kind.name]) for kind in jets.schema.constituents}
+    lists = {kind.name: cleaning.constituents(kind, jets.constituents[kind.name]) for kind in jets.schema.constituents}
     return replace(cleaning.scalars(jets), constituents=lists), cleaning.report()
 
 
@@ -184,28 +172,10 @@ def refuse_impossible_pt(file: Path, pt_gev: NDArray[np.floating[Any]]) -> None:
         )
 
 
-def _make_finite(column: FloatArray) -> None:
-    column[~np.isfinite(column)] = 0
-
-
-def is_missing_t0(t0: FloatArray) -> NDArray[np.bool_]:
-    """Mask of muon segments whose time was not measured."""
-    return np.asarray(t0 == np.float32(MISSING_T0))
-
-
-def with_missing_t0(jets: Jets, value: float) -> tuple[Jets, int]:
-    """The jets with `value` [ns] where a muon segment's time was not measured, and how many times that is."""
-    segments = jets.constituents[MUON_SEGMENTS.name]
-    position = MUON_SEGMENTS.position("t0")
-    missing = is_missing_t0(segments.values[:, position])
+def with_missing_t0(constituents: Mapping[str, Ragged], value: float) -> tuple[dict[str, Ragged], int]:
+    """Constituents with `value` [ns] for the times of muon segments that were not measured, and their number."""
+    segments, position = constituents[MUON_SEGMENTS.name], MUON_SEGMENTS.position("t0")
+    missing = segments.values[:, position] == np.float32(MISSING_T0)
     values = segments.values.copy("K")
     values[missing, position] = value
-    lists = {**jets.constituents, MUON_SEGMENTS.name: segments.with_values(values)}
-    return replace(jets, constituents=lists), int(missing.sum())
-
-
-def _non_finite_weights(jets: JetScalars) -> int:
-    if "mcEventWeight" not in jets:
-        return 0
-    known = jets.scalars.column("mcEventWeight").drop_null()
-    return int(np.count_nonzero(~np.isfinite(known.cast(pa.float64()).to_numpy())))
+    return {**constituents, MUON_SEGMENTS.name: segments.with_values(values)}, int(missing.sum())

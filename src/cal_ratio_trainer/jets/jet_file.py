@@ -1,15 +1,19 @@
-"""Interface of opened files of jets, for all formats."""
+"""Interfaces of files of jets, for all formats: an opened file, and a writer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
 from cal_ratio_trainer.errors import MissingColumn
+from cal_ratio_trainer.files.atomic import replacing
+from cal_ratio_trainer.jets.filling import WholeLists
 from cal_ratio_trainer.jets.metadata import DataTaking, JetMetadata
-from cal_ratio_trainer.jets.ragged import ListColumns
+from cal_ratio_trainer.jets.ragged import Ragged
 from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.jets.table import Jets, JetScalars
 
@@ -22,15 +26,11 @@ class LoadReport:
 
     Attributes:
         layout: 'ragged Parquet', 'flat Parquet' or 'pickled frame'.
-        absent: event columns that are null because the file lacks them, or holds them rounded.
-        dropped: columns that were left out, by their names in the file.
-        renamed: name in the file -> today's name, of scalar columns.
+        absent: event columns that are null because the file lacks them, or contains them rounded.
     """
 
     layout: str
     absent: list[str] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
-    renamed: dict[str, str] = field(default_factory=dict)
 
     @property
     def looks_like_control_region(self) -> bool:
@@ -46,8 +46,8 @@ class JetFile(ABC):
     """One opened file of jets; made by `cal_ratio_trainer.jets.loading.open_jets`.
 
     Attributes:
-        path: the file.
-        metadata: its metadata; stage 'unknown' for flat frames.
+        path: path of the file.
+        metadata: metadata of the file; stage 'unknown' for flat frames.
         report: observations on opening.
         rows: number of jets.
     """
@@ -63,7 +63,7 @@ class JetFile(ABC):
         return self.metadata.feature_schema
 
     def data_taking(self) -> DataTaking:
-        """Origin of the jets: by the metadata, or by labels and run numbers where these tell more."""
+        """Origin of the jets: by the metadata, or by labels and run numbers if they tell more."""
         told, names = DataTaking.of_metadata(self.metadata), self.scalar_names()
         if told.simulation is not None or told.energies_tev or not self.rows or "label" not in names:
             return told
@@ -81,8 +81,13 @@ class JetFile(ABC):
         """The named scalar columns of all jets, without reading constituents. Raises MissingColumn."""
 
     @abstractmethod
-    def batches(self, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
-        """All jets in order, at most `rows` at a time; all batches have the same columns and padding rows."""
+    def batches(self, rows: int = ROWS_A_BATCH, within: range | None = None) -> Iterator[Jets]:
+        """Jets in order, at most `rows` at a time; all batches have the same columns and padding rows.
+
+        Args:
+            rows: largest number of jets in a batch.
+            within: rows of the file to read, which begin and end at `edges`; None reads all.
+        """
 
     def all_scalars(self) -> JetScalars:
         """All scalar columns of all jets, in the order in which `batches` gives them. Raises MissingColumn."""
@@ -93,13 +98,12 @@ class JetFile(ABC):
             raise MissingColumn(self.path, missing, table.column_names)
         return JetScalars(table.combine_chunks(), schema=self.schema)
 
-    def lists(self) -> Iterator[Mapping[str, ListColumns]]:
+    def lists(self) -> Iterator[Mapping[str, Ragged]]:
         """The constituents of all jets in order, by kind, some thousand jets at a time."""
-        for batch in self.batches():
-            yield {name: ListColumns.of(ragged) for name, ragged in batch.constituents.items()}
+        return (batch.constituents for batch in self.batches())
 
     def max_constituents(self) -> Mapping[str, int]:
-        """For each kind's name at least as many constituents as there are; empty where the format does not say."""
+        """Upper bound of the number of constituents by kind's name; empty if the format does not say."""
         return {}
 
     def first(self, jets: int) -> Jets:
@@ -111,12 +115,48 @@ class JetFile(ABC):
                 break
         return Jets.concatenate(found) if found else Jets.empty(self.schema)
 
+    def load(self) -> Jets:
+        """All jets in memory; each batch is free as soon as it is copied."""
+        lists = WholeLists(self.rows, self.max_constituents(), schema=self.schema)
+        scalars: list[pa.Table] = []
+        for batch in self.batches():
+            scalars.append(batch.scalars)
+            lists.append(batch.constituents)
+        if not scalars:
+            return Jets.empty(self.schema)
+        table = pa.concat_tables(scalars).unify_dictionaries().combine_chunks()
+        return Jets(table, lists.finish(), schema=self.schema)
+
     def edges(self) -> list[int]:
-        """Rows at which the file may be cut for `batches_within`, 0 and `rows` among them."""
+        """Rows at which the file may be cut so that no part of it is read twice, 0 and `rows` among them."""
         return [0, self.rows]
 
-    def batches_within(self, within: range) -> Iterator[Jets]:
-        """The jets of some rows, which begin and end at edges, as `batches` gives them."""
-        if within != range(self.rows):
-            raise ValueError(f"{self.path} cannot be cut at {within}")
-        return self.batches()
+
+class Writer(Protocol):
+    """A file of jets while it is written; made by `writing`."""
+
+    def write(self, jets: Jets) -> None:
+        """Appends jets; all must have the same columns."""
+
+    def finish(self, metadata: JetMetadata) -> None:
+        """Completes the file. `metadata` are stored if the format has a place for them."""
+
+    def close(self) -> None:
+        """Closes the file, complete or not."""
+
+
+WriterType = TypeVar("WriterType", bound=Writer)
+
+
+@contextmanager
+def writing(path: Path, open_writer: Callable[[Path], WriterType]) -> Iterator[WriterType]:
+    """A writer of jets to `path`; the file appears when the block ends well. Call `finish` inside the block.
+
+    Raises:
+        RuntimeError: the block ended without `finish`.
+    """
+    with replacing(path) as temporary:
+        with closing(open_writer(temporary)) as writer:
+            yield writer
+        if not temporary.exists():
+            raise RuntimeError(f"{path}: nothing was written; finish() was not called")

@@ -1,4 +1,4 @@
-"""Lists of different lengths in one array: the constituents of one kind for many jets, by constituent or by feature."""
+"""Lists of different lengths in one array: the constituents of one kind for many jets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ IndexArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Ragged:
-    """The constituents of one kind: those of jet j are `values[offsets[j]:offsets[j + 1]]`.
+    """The constituents of one kind: jet j has the rows `values[offsets[j]:offsets[j + 1]]`.
 
     Attributes:
-        values: [constituents, features] float32; those of one constituent lie together, or those of one feature, as
-            they came.
+        values: [constituents, features] float32, in memory constituent by constituent (C order) or feature by feature
+            (Fortran order), as they came: Parquet files are read feature by feature.
         offsets: [jets + 1] int64, starting at 0, never falling, ending at the number of constituents.
         padding: [features] float32, values of a slot without constituent (zeros in files of this program; a legacy file
             may have been scaled together with its empty slots).
@@ -98,6 +98,13 @@ class Ragged:
         rows = np.frombuffer(content, dtype=np.float32).reshape(-1, values.shape[1])
         return Ragged(rows[: offsets[-1]], offsets, self.padding)
 
+    def where(self, kept: NDArray[np.bool_]) -> "Ragged":
+        """The jets for which `kept` [jets] is true, in order; shares memory if it is true for all."""
+        if kept.all():
+            return self
+        rows = np.flatnonzero(np.repeat(kept, self.lengths))
+        return Ragged.from_lengths(self.values.T.take(rows, axis=1).T, self.lengths[kept], self.padding)
+
     def with_values(self, values: FloatArray) -> "Ragged":
         """The same lists with other values [constituents, features]."""
         return Ragged(np.asarray(values, dtype=np.float32), self.offsets, self.padding)
@@ -130,52 +137,3 @@ class Ragged:
             np.concatenate([part.lengths for part in parts]),
             first.padding,
         )
-
-
-def by_feature(values: FloatArray) -> FloatArray:
-    """Values [constituents, features] turned to [features, constituents], those of a feature together.
-
-    They are copied only where they do not lie so already.
-    """
-    turned = values.T
-    return turned if turned.strides[1] == turned.itemsize else turned.copy()
-
-
-@dataclass(frozen=True)
-class ListColumns:
-    """The constituents of one kind of some jets.
-
-    Attributes:
-        values: [features, constituents] float32, in jet order.
-        lengths: [jets] int64, how many constituents each jet has.
-        padding: [features] float32, see `Ragged`.
-    """
-
-    values: FloatArray
-    lengths: IndexArray
-    padding: FloatArray
-
-    @classmethod
-    def of(cls, ragged: Ragged) -> "ListColumns":
-        """The same constituents, copied."""
-        return cls(ragged.values.T.copy(), ragged.lengths, ragged.padding)
-
-    @classmethod
-    def viewing(cls, ragged: Ragged) -> "ListColumns":
-        """The same constituents, sharing memory: slower to look at feature by feature."""
-        return cls(ragged.values.T, ragged.lengths, ragged.padding)
-
-    def ragged(self) -> Ragged:
-        """The same constituents, sharing memory: those of one feature stay together."""
-        return Ragged.from_lengths(self.values.T, self.lengths, self.padding)
-
-    def where(self, kept: NDArray[np.bool_]) -> "ListColumns":
-        """Rows of the jets for which `kept` [jets] is true, in order; shares memory if these are all."""
-        if kept.all():
-            return self
-        rows = np.flatnonzero(np.repeat(kept, self.lengths))
-        return ListColumns(self.values.take(rows, axis=1), self.lengths[kept], self.padding)
-
-    def filled(self, slots: int) -> "ListColumns":
-        """Every empty slot as a constituent, see `Ragged.filled`."""
-        return ListColumns.of(self.ragged().filled(slots))

@@ -1,9 +1,8 @@
 """Jets in Parquet: one row per jet, scalars as columns, constituent features as list columns, metadata in the file."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,12 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from cal_ratio_trainer.errors import InputFileError, MissingColumn
-from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.parquet import ParquetOutput, is_verified, open_parquet, read_columns, read_row_group
-from cal_ratio_trainer.jets.filling import WholeLists
+from cal_ratio_trainer.jets.jet_file import ROWS_A_BATCH, JetFile, LoadReport, writing
+from cal_ratio_trainer.jets.labels import checked_labels
 from cal_ratio_trainer.jets.metadata import FORMAT_VERSION, METADATA_KEY, JetMetadata, padding_mistake
-from cal_ratio_trainer.jets.ragged import IndexArray, ListColumns
-from cal_ratio_trainer.jets.schema import CALRATIO_2019, REQUIRED_SCALARS, SCALAR_TYPES, Constituent, Schema
+from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
+from cal_ratio_trainer.jets.schema import CALRATIO_2019, REQUIRED_SCALARS, SCALAR_TYPES, Schema
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.version import __version__
 
@@ -40,7 +39,16 @@ class JetsWriter:
         padding = {name: ragged.padding.tolist() for name, ragged in jets.constituents.items()}
         if self._writer is None:
             self._padding, self._schema = padding, jets.schema
-            self._writer = _parquet_writer(self._path, table.schema, jets.schema.list_columns)
+            lists = jets.schema.list_columns
+            # Measured on jets of real occupancy: a dictionary of the constituents' floats makes the file half as large
+            # again and reading twice as slow; splitting their bytes makes both smaller.
+            self._writer = ParquetOutput(
+                self._path,
+                table.schema,
+                compression_level=1,
+                use_dictionary=[name for name in table.schema.names if name not in lists],
+                column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in sorted(lists)},
+            )
         elif padding != self._padding or jets.schema != self._schema:
             raise ValueError("batches with different padding rows or schemas cannot go into one file")
         for start in range(0, len(table), ROWS_A_GROUP):
@@ -68,122 +76,19 @@ class JetsWriter:
             self._writer.close()
 
 
-def _parquet_writer(path: Path, schema: pa.Schema, list_columns: Collection[str]) -> ParquetOutput:
-    # Measured on jets of real occupancy: a dictionary of the constituents' floats makes the file half as large again
-    # and reading twice as slow; splitting their bytes makes both smaller.
-    return ParquetOutput(
-        path,
-        schema,
-        compression_level=1,
-        use_dictionary=[name for name in schema.names if name not in list_columns],
-        column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in sorted(list_columns)},
-    )
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[JetsWriter]:
-    """A writer of jets to `path`; the file appears when the block ends well. Call `finish` inside the block.
-
-    Raises:
-        RuntimeError: the block ended without `finish`.
-    """
-    with replacing(path) as temporary:
-        writer = JetsWriter(temporary)
-        try:
-            yield writer
-        finally:
-            writer.close()
-        if not temporary.exists():
-            raise RuntimeError(f"{path}: nothing was written; finish() was not called")
-
-
 def write_jets(path: Path, jets: Jets, metadata: JetMetadata) -> None:
     """Writes one table of jets with its metadata, complete or not at all."""
-    with writing(path) as writer:
+    with writing(path, JetsWriter) as writer:
         writer.write(jets)
         writer.finish(metadata)
 
 
-def read_jets(path: Path, schema: Schema | None = None) -> Jets:
-    """Reads a complete file of this program; for large ones see `iterate_jets`.
-
-    Args:
-        path: a Parquet file in the ragged layout.
-        schema: the features to read; None reads those of the file.
-
-    Raises:
-        InputFileError: no such file, no Parquet, or not written by this program.
-        MissingColumn: a jet or constituent column is not there.
-    """
-    metadata, file = _open(path, schema)
-    lists = WholeLists(file.metadata.num_rows, _max_constituents(path, metadata, file), schema=metadata.feature_schema)
-    tables = []
-    for table in _row_groups(path, file):
-        tables.append(_scalars_of(path, table, metadata))
-        lists.append(_list_columns(path, table, metadata))
-    if not tables:
-        return Jets.empty(metadata.feature_schema)
-    scalars_of_all = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-    return Jets(scalars_of_all, lists.finish(), schema=metadata.feature_schema)
-
-
-def iterate_jets(path: Path, rows: int = ROWS_A_GROUP, schema: Schema | None = None) -> Iterator[Jets]:
-    """The jets of a file in batches of at most `rows`; memory does not grow with the file. Raises as `read_jets`."""
-    metadata, file = _open(path, schema)
-    yield from _batches(path, metadata, file, rows)
-
-
-def iterate_lists(path: Path, schema: Schema | None = None) -> Iterator[dict[str, ListColumns]]:
-    """The constituents of a file by kind, one row group at a time, without its scalars. Raises as `read_jets`."""
-    metadata, file = _open(path, schema)
-    columns = sorted(metadata.feature_schema.list_columns)
-    _refuse_missing(path, columns, file.schema_arrow.names)
-    for table in _row_groups(path, file, columns):
-        yield _list_columns(path, table, metadata)
-
-
-def max_constituents(path: Path) -> dict[str, int]:
-    """For each kind's name at least as many constituents as a file holds; empty where it has no checksums.
-
-    Raises as `read_jets`.
-    """
-    return _max_constituents(path, *_open(path))
-
-
-def row_group_edges(path: Path) -> list[int]:
-    """Rows at which a file of this program may be cut so that no part of it is read twice, 0 and its end among them."""
-    return _edges(_open(path)[1])
-
-
-def _edges(file: pq.ParquetFile) -> list[int]:
-    rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-    return [0, *np.cumsum(rows).tolist()]
-
-
-def iterate_jets_within(path: Path, within: range, schema: Schema | None = None) -> Iterator[Jets]:
-    """The jets of some rows that begin and end at edges of row groups, as `iterate_jets`."""
-    metadata, file = _open(path, schema)
-    edges = _edges(file)
-    groups = range(edges.index(within.start), edges.index(within.stop))
-    yield from _batches(path, metadata, file, ROWS_A_GROUP, groups)
-
-
 def read_scalars(path: Path, names: Sequence[str]) -> pa.Table:
-    """Scalar columns of a file of this program, without its constituents. Raises as `read_jets`."""
+    """Scalar columns of a file of this program, without its constituents. Raises as `RaggedFile`."""
     metadata, file = _open(path)
     _refuse_missing(path, names, _scalar_names(metadata, file))
     table = read_columns(path, file, list(names))
     return table.replace_schema_metadata(None).unify_dictionaries()
-
-
-def scalar_names(path: Path) -> list[str]:
-    """Names of the scalar columns of a file of this program, in order. Raises as `read_jets`."""
-    return _scalar_names(*_open(path))
-
-
-def _scalar_names(metadata: JetMetadata, file: pq.ParquetFile) -> list[str]:
-    lists = metadata.feature_schema.list_columns
-    return [name for name in file.schema_arrow.names if name not in lists]
 
 
 def read_metadata(path: Path, schema: Schema | None = None) -> JetMetadata:
@@ -200,14 +105,91 @@ def read_metadata(path: Path, schema: Schema | None = None) -> JetMetadata:
     return _open(path, schema)[0]
 
 
-def is_ragged(file: pq.ParquetFile) -> bool:
-    """True for a file that carries our metadata."""
-    return METADATA_KEY in (file.metadata.metadata or {})
+class RaggedFile(JetFile):
+    """A file of this program; see `JetFile`.
+
+    Args:
+        path: path of the file.
+        schema: the features to read; None takes the features of the file.
+
+    Raises:
+        InputFileError: it is no file of this program, or its features differ from the schema's in unit or scaling.
+        MissingColumn: it lacks features of the schema.
+    """
+
+    def __init__(self, path: Path, schema: Schema | None = None) -> None:
+        self.path, self.metadata, self.report = path, read_metadata(path, schema), LoadReport("ragged Parquet")
+        labels = read_scalars(path, ["label"]).column("label").cast(pa.float64()).to_numpy()
+        self.rows = len(checked_labels(path, labels))
+
+    def scalar_names(self) -> list[str]:
+        """All columns but those of constituents."""
+        return _scalar_names(*_open(self.path))
+
+    def scalars(self, names: Sequence[str]) -> pa.Table:
+        """The named columns. Raises MissingColumn."""
+        return read_scalars(self.path, names)
+
+    def batches(self, rows: int = ROWS_A_BATCH, within: range | None = None) -> Iterator[Jets]:
+        """Jets in order; memory does not grow with the file."""
+        metadata, file = _open(self.path, self.schema)
+        edges = _edges(file)
+        groups = range(file.num_row_groups)
+        if within is not None:
+            groups = range(edges.index(within.start), edges.index(within.stop))
+        # Not iter_batches over the whole file: it holds on to what it has read until the end.
+        for table in _row_groups(self.path, file, groups):
+            for start in range(0, len(table), rows):
+                yield from_arrow(self.path, table.slice(start, rows), metadata)
+
+    def lists(self) -> Iterator[Mapping[str, Ragged]]:
+        """The constituents of all jets, row group by row group, without reading scalars."""
+        metadata, file = _open(self.path, self.schema)
+        columns = sorted(metadata.feature_schema.list_columns)
+        _refuse_missing(self.path, columns, file.schema_arrow.names)
+        for table in _row_groups(self.path, file, range(file.num_row_groups), columns):
+            yield _constituents(self.path, table, metadata)
+
+    def max_constituents(self) -> Mapping[str, int]:
+        """Upper bounds, since Parquet counts an empty list as one value; empty for a file without checksums."""
+        metadata, file = _open(self.path)
+        if not is_verified(self.path):
+            return {}
+        places = {file.schema.column(i).path.partition(".")[0]: i for i in range(len(file.schema))}
+        first = {kind.name: kind.columns[0] for kind in metadata.feature_schema.constituents}
+        _refuse_missing(self.path, first.values(), file.schema_arrow.names)
+        groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+        return {
+            name: sum(group.column(places[column]).num_values for group in groups) for name, column in first.items()
+        }
+
+    def edges(self) -> list[int]:
+        """Edges of the row groups."""
+        return _edges(_open(self.path)[1])
 
 
-def has_lists(file: pq.ParquetFile) -> bool:
-    """True for a file with constituents in lists as we write them."""
-    return any(name in CALRATIO_2019.list_columns for name in file.schema_arrow.names)
+def _scalar_names(metadata: JetMetadata, file: pq.ParquetFile) -> list[str]:
+    lists = metadata.feature_schema.list_columns
+    return [name for name in file.schema_arrow.names if name not in lists]
+
+
+def _edges(file: pq.ParquetFile) -> list[int]:
+    rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    return [0, *np.cumsum(rows).tolist()]
+
+
+def _row_groups(
+    path: Path, file: pq.ParquetFile, groups: range, columns: list[str] | None = None
+) -> Iterator[pa.Table]:
+    """Row group by row group; the next one is read while this one is used."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        following: Future[pa.Table] | None = None
+        for group in groups:
+            current = following or reader.submit(read_row_group, path, file, group, columns)
+            table = current.result()
+            more = group + 1 in groups
+            following = reader.submit(read_row_group, path, file, group + 1, columns) if more else None
+            yield table
 
 
 def to_arrow(jets: Jets) -> pa.Table:
@@ -224,46 +206,39 @@ def to_arrow(jets: Jets) -> pa.Table:
 
 def from_arrow(path: Path, table: pa.Table, metadata: JetMetadata) -> Jets:
     """Jets from a table with our columns; `path` is for messages."""
-    lists = _list_columns(path, table, metadata)
-    return Jets(
-        _scalars_of(path, table, metadata),
-        {name: columns.ragged() for name, columns in lists.items()},
-        schema=metadata.feature_schema,
-    )
+    schema = metadata.feature_schema
+    lists = _constituents(path, table, metadata)
+    _refuse_missing(path, [*REQUIRED_SCALARS, *schema.jet_columns], table.column_names)
+    # Lists that are not in the schema are features that are not read.
+    scalars = table.select([column.name for column in table.schema if not _is_list(column.type)])
+    return Jets(scalars.replace_schema_metadata(None), lists, schema=schema)
 
 
-def _scalars_of(path: Path, table: pa.Table, metadata: JetMetadata) -> pa.Table:
-    _refuse_missing(path, [*REQUIRED_SCALARS, *metadata.feature_schema.jet_columns], table.column_names)
-    # Lists that the schema does not have are those of features that are not read.
-    names = [column.name for column in table.schema if not _is_list(column.type)]
-    return table.select(names).replace_schema_metadata(None)
-
-
-def _list_columns(path: Path, table: pa.Table, metadata: JetMetadata) -> dict[str, ListColumns]:
+def _constituents(path: Path, table: pa.Table, metadata: JetMetadata) -> dict[str, Ragged]:
+    """The constituents of a table by kind's name, in memory feature by feature."""
     schema = metadata.feature_schema
     _refuse_missing(path, sorted(schema.list_columns), table.column_names)
-    return {kind.name: _columns_of(path, table, kind, metadata.padding) for kind in schema.constituents}
+    lists = {}
+    for kind in schema.constituents:
+        lengths = _lengths(path, table, kind.columns[0])
+        values = np.empty((len(kind.features), int(lengths.sum())), dtype=np.float32)
+        for position, column in enumerate(kind.columns):
+            if position and not np.array_equal(_lengths(path, table, column), lengths):
+                raise InputFileError(path, f"{column} has lists of other lengths than {kind.columns[0]}")
+            end = 0
+            for chunk in table.column(column).chunks:
+                flat = chunk.flatten()
+                start, end = end, end + len(flat)
+                values[position, start:end] = flat.to_numpy(zero_copy_only=False)
+        padding = metadata.padding.get(kind.name, [0.0] * len(kind.features))
+        lists[kind.name] = Ragged.from_lengths(values.T, lengths, np.asarray(padding, dtype=np.float32))
+    return lists
 
 
 def _refuse_missing(path: Path, names: Iterable[str], present: Sequence[str]) -> None:
     missing = [name for name in names if name not in present]
     if missing:
         raise MissingColumn(path, missing, present)
-
-
-def _columns_of(path: Path, table: pa.Table, kind: Constituent, padding: Mapping[str, list[float]]) -> ListColumns:
-    lengths = _lengths(path, table, kind.columns[0])
-    values = np.empty((len(kind.features), int(lengths.sum())), dtype=np.float32)
-    for position, column in enumerate(kind.columns):
-        if position and not np.array_equal(_lengths(path, table, column), lengths):
-            raise InputFileError(path, f"{column} has lists of other lengths than {kind.columns[0]}")
-        end = 0
-        for chunk in table.column(column).chunks:
-            flat = chunk.flatten()
-            start, end = end, end + len(flat)
-            values[position, start:end] = flat.to_numpy(zero_copy_only=False)
-    row = padding.get(kind.name, [0.0] * len(kind.features))
-    return ListColumns(values, lengths, np.asarray(row, dtype=np.float32))
 
 
 def _lengths(path: Path, table: pa.Table, column: str) -> IndexArray:
@@ -338,41 +313,3 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
-def _batches(
-    path: Path, metadata: JetMetadata, file: pq.ParquetFile, rows: int, groups: range | None = None
-) -> Iterator[Jets]:
-    # Not iter_batches over the whole file: it holds on to what it has read until the end.
-    for table in _row_groups(path, file, groups=groups):
-        for start in range(0, len(table), rows):
-            yield from_arrow(path, table.slice(start, rows), metadata)
-
-
-def _row_groups(
-    path: Path, file: pq.ParquetFile, columns: list[str] | None = None, groups: range | None = None
-) -> Iterator[pa.Table]:
-    """Row group by row group; the next one is read while this one is used."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        following: Future[pa.Table] | None = None
-        groups = range(file.num_row_groups) if groups is None else groups
-        for group in groups:
-            current = following or reader.submit(read_row_group, path, file, group, columns)
-            more = group + 1 in groups
-            table = current.result()
-            following = reader.submit(read_row_group, path, file, group + 1, columns) if more else None
-            yield table
-
-
-def _max_constituents(path: Path, metadata: JetMetadata, file: pq.ParquetFile) -> dict[str, int]:
-    """Upper bounds for each kind, for Parquet counts an empty list as one value; empty of a file without checksums."""
-    if not is_verified(path):
-        return {}
-    places = {file.schema.column(i).path.partition(".")[0]: i for i in range(len(file.schema))}
-    groups = range(file.metadata.num_row_groups)
-    kinds = metadata.feature_schema.constituents
-    _refuse_missing(path, [kind.columns[0] for kind in kinds], file.schema_arrow.names)
-    return {
-        kind.name: sum(file.metadata.row_group(i).column(places[kind.columns[0]]).num_values for i in groups)
-        for kind in kinds
-    }

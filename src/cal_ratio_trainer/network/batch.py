@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cal_ratio_trainer.jets import Jets, JetScalars
-from cal_ratio_trainer.jets.ragged import IndexArray, ListColumns
+from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Constituent, Schema
 from cal_ratio_trainer.network.dropout import MaskRows
 from cal_ratio_trainer.network.engine import on_device
@@ -190,7 +190,7 @@ class JetTensors:
         most = {k.name: sum(len(jets.constituents[k.name].values) for jets in parts) for k in schema.constituents}
         filling = InputFilling(sum(map(len, parts)), most, schema=schema)
         for jets in parts:
-            filling.append({name: ListColumns.viewing(ragged) for name, ragged in jets.constituents.items()})
+            filling.append(jets.constituents)
         return cls.of_inputs(filling.finish(), parts, device, masses)
 
     @classmethod

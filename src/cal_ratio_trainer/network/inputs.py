@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from cal_ratio_trainer.jets.filling import ListFilling, Storage
-from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, ListColumns
+from cal_ratio_trainer.jets.filling import ListFilling
+from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, Ragged
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 
 
@@ -31,7 +32,7 @@ class InputFilling:
     Args:
         jets: expected number.
         most: for each branch at least as many constituents as will come; 0 where that is not known.
-        storage: place of the values; None for memory.
+        folder: folder for files that hold the values; None for memory.
         schema: of the jets.
     """
 
@@ -39,25 +40,25 @@ class InputFilling:
         self,
         jets: int,
         most: Mapping[str, int],
-        storage: Storage | None = None,
+        folder: Path | None = None,
         schema: Schema = CALRATIO_2019,
     ) -> None:
         self._schema = schema
         self._fillings = {
-            kind.name: ListFilling(len(kind.inputs), jets, most[kind.name] and most[kind.name] + 1, storage)
+            kind.name: ListFilling(len(kind.inputs), jets, most[kind.name] and most[kind.name] + 1, folder)
             for kind in schema.constituents
         }
         self._padding: dict[str, FloatArray] = {}
 
-    def append(self, lists: Mapping[str, ListColumns]) -> None:
+    def append(self, lists: Mapping[str, Ragged]) -> None:
         """Adds jets. Raises ValueError where their padding rows are not those of the jets before."""
         for kind in self._schema.constituents:
-            columns = lists[kind.name]
-            if not np.array_equal(self._padding.setdefault(kind.name, columns.padding), columns.padding):
+            ragged = lists[kind.name]
+            if not np.array_equal(self._padding.setdefault(kind.name, ragged.padding), ragged.padding):
                 raise ValueError(f"{kind.name} with different padding rows cannot be read together")
             all_read = len(kind.inputs) == len(kind.features)
-            values = columns.values if all_read else columns.values[list(kind.inputs)]
-            self._fillings[kind.name].append(values, columns.lengths)
+            values = ragged.values if all_read else ragged.values.T[list(kind.inputs)].T
+            self._fillings[kind.name].append(values, ragged.lengths)
 
     def finish(self) -> NetworkInputs:
         """Inputs of all jets, each branch with its padding row as the last row."""

@@ -13,7 +13,8 @@ from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.leases import lease_file
 from cal_ratio_trainer.files.remote import file_system, persistently
-from cal_ratio_trainer.jets.loading import Writer, writing_layout
+from cal_ratio_trainer.jets.jet_file import Writer
+from cal_ratio_trainer.jets.loading import writing_layout
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, read_metadata
 from cal_ratio_trainer.jets.table import Jets

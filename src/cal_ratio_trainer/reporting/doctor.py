@@ -333,8 +333,9 @@ def _loss_and_gradients(engine: str, device: "torch.device") -> tuple[float, dic
 def _parquet_file() -> str:
     import numpy as np
 
+    from cal_ratio_trainer.jets.loading import read_jets
     from cal_ratio_trainer.jets.metadata import JetMetadata, converted_units
-    from cal_ratio_trainer.jets.store import read_jets, write_jets
+    from cal_ratio_trainer.jets.store import write_jets
 
     jets = _some_jets()
     with tempfile.TemporaryDirectory() as folder:
@@ -351,14 +352,15 @@ def _network_file() -> str:
     import numpy as np
 
     from cal_ratio_trainer.formats.keras_file import write_keras
-    from cal_ratio_trainer.formats.keras_reading import read_keras
+    from cal_ratio_trainer.formats.network_file import read_own_network
     from cal_ratio_trainer.network.classifier import Classifier
     from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 
     weights = Classifier(DEFAULT_SHAPE, seed=1).weights()
     with tempfile.TemporaryDirectory() as folder:
         write_keras(Path(folder) / "network.keras", DEFAULT_SHAPE, weights)
-        shape, read = read_keras(Path(folder) / "network.keras")
+        stored = read_own_network(Path(folder) / "network.keras")
+        shape, read = stored.shape, stored.weights
     if shape != DEFAULT_SHAPE or any(not np.array_equal(read[name], weights[name]) for name in weights):
         raise ArithmeticError("the network that was read is not the one that was written")
     return f"{sum(each.size for each in weights.values()):,} weights written and read"

@@ -12,7 +12,7 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError, harmless
 from cal_ratio_trainer.files.json_text import BadJson, parsed
 from cal_ratio_trainer.formats.network_file import read_content
-from cal_ratio_trainer.formats.stored_layers import StoredNetwork
+from cal_ratio_trainer.formats.stored_network import StoredNetwork
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape
 
 _EPOCH_FILE = re.compile(r"final_model_weights_(\d{1,6})(?:\.weights)?\.\w+")

@@ -21,7 +21,7 @@ from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.formats.keras_encoders import keras_layers
 from cal_ratio_trainer.formats.network_file import read_architecture, read_content, read_network
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX
-from cal_ratio_trainer.formats.stored_layers import StoredNetwork
+from cal_ratio_trainer.formats.stored_network import StoredNetwork
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.progress import progress

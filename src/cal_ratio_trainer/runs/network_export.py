@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule
+from cal_ratio_trainer.formats.export import Exported, export_networks, output_files, output_of_set
 from cal_ratio_trainer.formats.fdeep_file import is_sensitive
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
 from cal_ratio_trainer.formats.onnx_graph import require_onnx
 from cal_ratio_trainer.formats.probe_jets import (
+    KnownScores,
     PaddedJets,
     constituent_inputs,
     drawn_jets,
@@ -22,19 +24,8 @@ from cal_ratio_trainer.formats.probe_jets import (
     padded_inputs,
     probes_of,
 )
-from cal_ratio_trainer.formats.registry import (
-    ALL,
-    Exported,
-    NetworkToWrite,
-    Probes,
-    Source,
-    export_networks,
-    formats,
-    formats_named,
-    output_files,
-    output_of_set,
-)
-from cal_ratio_trainer.formats.self_check import KnownScores
+from cal_ratio_trainer.formats.registry import ALL, formats, formats_named
+from cal_ratio_trainer.formats.self_check import NetworkToWrite, Probes
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
 from cal_ratio_trainer.jets.schema import GEV_A_TEV
@@ -91,7 +82,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
         InputFileError: a network file is missing, damaged or no network of this program.
         UnknownFormat: there is no format of this name.
         CannotHold, CannotAverage, ExportFailed, MissingOnnx, BadOpset, NonFiniteWeights: as
-            `formats.registry.export_networks`; nothing is left.
+            `formats.export.export_networks`; nothing is left.
     """
     found = find_networks(settings.training, settings.output_path, settings.rule)
     rule = found.rule
@@ -129,13 +120,13 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
             facts = _facts_of_set(found, loaded, [facts])
         details = {rule.word: number} if rule is not None and settings.folds else {}
         averaged_with = tuple(each.weights() for each in others)
-        source = Source(
-            facts, first.weights(), probes, averaged_with, settings.opset, onnx_scales_jets=settings.with_preprocessing
+        weights, scales_jets = first.weights(), settings.with_preprocessing
+        networks.append(
+            NetworkToWrite(facts, weights, probes, files, details, averaged_with, settings.opset, scales_jets)
         )
-        networks.append(NetworkToWrite(files, source, details))
-    facts = networks[0].source.facts
+    facts = networks[0].facts
     if rule is not None and settings.folds:
-        facts = _facts_of_set(found, loaded, [network.source.facts for network in networks])
+        facts = _facts_of_set(found, loaded, [network.facts for network in networks])
     exported = export_networks(networks, facts, settings.output_json)
     notes = facts.notes if facts.folds is None else (facts.folds.sentence, *facts.notes)
     return TrainingExport(facts.name, notes, exported)
@@ -174,7 +165,8 @@ def _built(converted: Jets, facts: NetworkFacts, test: TestJets | None) -> Jets:
     """Converted jets after `build` and the loading for training."""
     scaled = scale(converted, facts.preprocessing.scaling).jets
     if facts.preprocessing.missing_t0 is not None:
-        scaled, _ = with_missing_t0(scaled, facts.preprocessing.missing_t0)
+        lists, _ = with_missing_t0(scaled.constituents, facts.preprocessing.missing_t0)
+        scaled = replace(scaled, constituents=lists)
     jets, _ = clean_for_training(scaled)
     if test is None:
         return jets

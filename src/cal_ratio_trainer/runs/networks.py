@@ -201,7 +201,8 @@ class Networks:
             masses = in_gev / np.float32(GEV_A_TEV)
         jets = jets.with_schema(self.shape.schema)
         if self.missing_t0 is not None:
-            jets = with_missing_t0(jets, self.missing_t0)[0]
+            lists, _ = with_missing_t0(jets.constituents, self.missing_t0)
+            jets = replace(jets, constituents=lists)
         return self.scores_and_spread(jets, JetTensors.from_jets([jets], self.device, masses), "the file")
 
     def _mass(self, column: str, jets: Jets, labelled: bool) -> NDArray[np.float32]:

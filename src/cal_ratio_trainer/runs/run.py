@@ -31,11 +31,7 @@ from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.folder import NEWEST
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE
 from cal_ratio_trainer.runs.state import RunState
-from cal_ratio_trainer.runs.stored import (
-    IMPORTED,
-    HistoryRow,
-    RunError,
-)
+from cal_ratio_trainer.runs.stored import IMPORTED, HistoryRow, RunError
 
 if TYPE_CHECKING:
     import numpy as np

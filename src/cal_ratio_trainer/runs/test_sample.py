@@ -22,7 +22,7 @@ from cal_ratio_trainer.evaluation.scored import FloatArray, JetKinematics, Score
 from cal_ratio_trainer.evaluation.sculpting import cluster_mass_and_width
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
-from cal_ratio_trainer.jets.loading import load_jets
+from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, DataTaking, JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.batch import JetTensors
@@ -62,13 +62,14 @@ class TestJets:
         Raises:
             InputFileError, MissingColumn: there is none, or it is damaged, empty or without what is needed.
         """
-        loaded = load_jets(file)
-        if len(loaded.jets) == 0:
+        opened = open_jets(file)
+        jets = opened.load()
+        if len(jets) == 0:
             raise InputFileError(file, "holds no jets")
         # Raises where one is missing.
         for name in _TOLD_APART_BY:
-            loaded.jets[name]
-        return cls(file, loaded.jets, loaded.metadata)
+            jets[name]
+        return cls(file, jets, opened.metadata)
 
     @property
     def data_taking(self) -> DataTaking:

@@ -1,4 +1,4 @@
-"""Jets of the beam-induced background: where they lie and what they consist of.
+"""Jets of the beam-induced background: their directions, their constituents, and events with them.
 
 A BIB sample is a mixture: halo muons that shower in the hadronic calorimeter, hadronic jets that are in time, and
 ordinary jets that set off the trigger. All carry the label BIB, as in data.
@@ -7,27 +7,35 @@ ordinary jets that set off the trigger. All carry the label BIB, as in data.
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.simulation import draws, muon_segments
-from cal_ratio_trainer.simulation.clusters import ClusterRecipe, Draft, draft, times, types
+from cal_ratio_trainer.simulation import draws
+from cal_ratio_trainer.simulation.clusters import (
+    MIXED,
+    Clusters,
+    cluster_columns,
+    clusters_of_jets,
+    sum_share,
+    times,
+    types,
+)
 from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
-from cal_ratio_trainer.simulation.events import (
+from cal_ratio_trainer.simulation.events import EventDraft, from_columns, nearest_selected
+from cal_ratio_trainer.simulation.grouped import (
     HALO,
     IN_TIME,
     MULTIJET,
-    EventDraft,
-    from_columns,
-    nearest_selected,
-    no_decays,
+    Constituents,
+    JetArray,
+    chosen_constituents,
+    jet_array,
 )
-from cal_ratio_trainer.simulation.layers import Energies, halo_delay, halo_shares, ordinary_shares, shower_shares
-from cal_ratio_trainer.simulation.lists import Axes, Constituents
-from cal_ratio_trainer.simulation.multijet import cluster_lists, extra_jet, finished, multijets, sum_share
-from cal_ratio_trainer.simulation.muon_segments import SegmentRecipe
-from cal_ratio_trainer.simulation.tracks import TrackRecipe, tracks
+from cal_ratio_trainer.simulation.layers import halo_delay, halo_shares, noisy_energies, ordinary_shares, shower_shares
+from cal_ratio_trainer.simulation.multijet import extra_jet, multijets
+from cal_ratio_trainer.simulation.muon_segments import background_counts, muon_segments
+from cal_ratio_trainer.simulation.tracks import tracks
 
 
-def bib_axes(random: Generator, size: int) -> tuple[Axes, NDArray[np.int8]]:
-    """Directions and momenta of jets of a BIB sample, and their makers (HALO, IN_TIME or MULTIJET), [size] each."""
+def bib_mixture(random: Generator, size: int) -> JetArray:
+    """Directions and momenta of jets of a BIB sample, of maker HALO, IN_TIME or MULTIJET, [size]."""
     numbers = parameters("bib")
     mixture = numbers["mixture"]
     drawn = draws.choose(random, [mixture["halo"], mixture["in_time"], mixture["ordinary"]], size)
@@ -40,7 +48,7 @@ def bib_axes(random: Generator, size: int) -> tuple[Axes, NDArray[np.int8]]:
     abs_eta = np.where(is_narrow, narrow, draws.uniform(random, size, 0.0, 2.45))
     eta = np.minimum(abs_eta, 2.45) * draws.sign(random, size)
     phi = np.where(maker == HALO, _phi(random, abs_eta), draws.angle(random, size))
-    return Axes(pt.astype(np.float32), eta.astype(np.float32), phi.astype(np.float32)), maker
+    return jet_array(pt, eta, phi, maker)
 
 
 def _phi(random: Generator, abs_eta: FloatArray) -> FloatArray:
@@ -55,68 +63,68 @@ def _phi(random: Generator, abs_eta: FloatArray) -> FloatArray:
     return draws.wrap(np.where(abs_eta < numbers["snap_below"], snapped, phi).astype(np.float32))
 
 
-def bib_jets(random: Generator, jets: Axes, maker: NDArray[np.int8]) -> Constituents:
+def bib_jets(random: Generator, jets: JetArray) -> Constituents:
     """Draws the constituents of jets of a BIB sample."""
-    ordinary = maker == MULTIJET
-    parts = Constituents.concatenate(
-        [
-            _halo_jets(random, jets.take(~ordinary), maker[~ordinary] == IN_TIME),
-            multijets(random, jets.take(ordinary), mismodelling=1.0),
-        ]
+    ordinary = jets["maker"] == MULTIJET
+    parts = [_halo_jets(random, jets[~ordinary]), multijets(random, jets[ordinary], mismodelling=1.0)]
+    return chosen_constituents(parts, np.argsort(np.argsort(ordinary, kind="stable")))
+
+
+def _halo_jets(random: Generator, jets: JetArray) -> Constituents:
+    numbers, size = parameters("clusters")["bib"], len(jets)
+    in_time = jets["maker"] == IN_TIME
+    clusters = clusters_of_jets(
+        random,
+        jets,
+        hard=1 + random.poisson(numbers["hard"], size),
+        soft=draws.negative_binomial(random, numbers["soft"]["mean"], numbers["soft"]["k"], size),
+        soft_pt=(numbers["soft"]["pt"], numbers["soft"]["sigma"]),
+        spread=numbers["spread"],
+        lead_boost=numbers["lead_boost"],
+        sum_share=sum_share(random, jets, numbers["sum_share"]),
+        angle=(0, numbers["angle"]),
     )
-    position: IntArray = np.empty(len(jets), np.int64)
-    position[np.concatenate([np.flatnonzero(~ordinary), np.flatnonzero(ordinary)])] = np.arange(len(jets))
-    return parts.take(position)
-
-
-def _halo_jets(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -> Constituents:
-    clusters = draft(random, jets, _recipe(random, jets))
     kind = types(random, clusters, "bib")
-    of_halo = clusters.hard & (clusters.pt > parameters("cluster_type")["bib_hard"]["above"]) & (kind != 1)
-    abs_eta = np.abs(clusters.eta)
-    energies = Energies(clusters.pt, abs_eta, kind, of_halo, of_halo)
-    shares = ordinary_shares(random, energies)
+    of_halo = clusters.hard & (clusters.pt > parameters("cluster_type")["bib_hard"]["above"]) & (kind != MIXED)
+    shares = ordinary_shares(random, clusters, kind)
     rows = np.flatnonzero(of_halo)
-    shares[rows], layer = halo_shares(random, abs_eta[rows])
+    shares[rows], layer = halo_shares(random, clusters.abs_eta[rows])
     late = rows[in_time[clusters.owners[rows]]]
-    depth = draws.uniform(random, len(jets), *parameters("bib")["in_time"]["depth"])
-    shares[late] = shower_shares(random, depth[clusters.owners[late]], abs_eta[late])
-    measured, pt = finished(random, energies, shares)
+    depth = draws.uniform(random, size, *parameters("bib")["in_time"]["depth"])
+    shares[late] = shower_shares(random, depth[clusters.owners[late]], clusters.abs_eta[late])
+    energies, pt = noisy_energies(random, clusters, kind, shares, displaced=of_halo, halo=of_halo)
     delay = np.zeros(len(pt), np.float32)
     delay[rows] = _delays(random, jets, clusters, rows, layer)
     delay[in_time[clusters.owners]] = 0
     tail = np.full(len(pt), parameters("time")["tail_scale"]["bib"], np.float32)
     time = times(random, pt, delay, tail, mismodelling=1.0)
-    none = np.zeros(len(jets), np.int64)
-    return Constituents(
-        cluster_lists(clusters, pt, measured, time),
-        tracks(random, jets, TrackRecipe(none, np.full(len(jets), 0.1, np.float32), "bib", 1.0)),
-        muon_segments.muon_segments(random, jets, _segment_recipe(random, jets, in_time)),
-    )
-
-
-def _recipe(random: Generator, jets: Axes) -> ClusterRecipe:
-    numbers, size = parameters("clusters")["bib"], len(jets)
-    soft = numbers["soft"]
-    return ClusterRecipe(
-        hard=1 + random.poisson(numbers["hard"], size),
-        soft=draws.negative_binomial(random, soft["mean"], soft["k"], size),
-        soft_pt=(soft["pt"], soft["sigma"]),
-        spread=np.full(size, numbers["spread"], np.float32),
-        lead_boost=np.full(size, numbers["lead_boost"], np.float32),
-        sum_share=sum_share(random, jets, numbers["sum_share"]),
-        angle=(np.zeros(size, np.float32), np.full(size, numbers["angle"], np.float32)),
-    )
+    no_tracks, charged_share = np.zeros(size, np.int64), np.full(size, 0.1, np.float32)
+    of_tracks = tracks(random, jets, no_tracks, charged_share, "bib", mismodelling=1.0)
+    segments = parameters("muon_segments")["halo"]
+    halo = draws.negative_binomial(random, segments["mean"], segments["k"], size)
+    no_halo = in_time & (draws.uniform(random, size) < parameters("bib")["in_time"]["without_halo"])
+    halo = np.where(no_halo, 0, halo)
+    # Whether the endcap chambers that a muon crosses see it, or only its shower, depends on its distance from the beam.
+    alpha, beta = segments["parallel"]
+    parallel = random.binomial(halo, random.beta(alpha, beta, size))
+    background = background_counts(random, size, mismodelling=1.0)
+    return {
+        "clusters": cluster_columns(clusters, energies, time),
+        "tracks": of_tracks,
+        "muon_segments": muon_segments(
+            random, jets, background=background, halo=parallel, halo_shower=halo - parallel, mismodelling=1.0
+        ),
+    }
 
 
 def _delays(
-    random: Generator, jets: Axes, clusters: Draft, rows: NDArray[np.intp], layer: NDArray[np.intp]
+    random: Generator, jets: JetArray, clusters: Clusters, rows: NDArray[np.intp], layer: NDArray[np.intp]
 ) -> FloatArray:
     """Delays [rows]; whether a muon comes in or goes out is a property of the jet, and so is an odd time."""
     numbers, size = parameters("bib")["time"], len(jets)
     probability = np.zeros(size, np.float32)
     for border, value in reversed(numbers["incoming"]):
-        probability[np.abs(jets.eta) < border] = value
+        probability[np.abs(jets["eta"]) < border] = value
     incoming = draws.uniform(random, size) < probability
     owners = clusters.owners[rows]
     delay = halo_delay(random, clusters.eta[rows], layer, incoming[owners])
@@ -126,24 +134,6 @@ def _delays(
     return np.where(odd[owners], flat[owners], delay)
 
 
-def _segment_recipe(random: Generator, jets: Axes, in_time: NDArray[np.bool_]) -> SegmentRecipe:
-    numbers = parameters("muon_segments")
-    none = np.zeros(len(jets), np.int64)
-    halo = draws.negative_binomial(random, numbers["halo"]["mean"], numbers["halo"]["k"], len(jets))
-    no_halo = in_time & (draws.uniform(random, len(jets)) < parameters("bib")["in_time"]["without_halo"])
-    halo = np.where(no_halo, 0, halo)
-    # Whether the endcap chambers that a muon crosses see it, or only its shower, depends on its distance from the beam.
-    alpha, beta = numbers["halo"]["parallel"]
-    parallel = random.binomial(halo, random.beta(alpha, beta, len(jets)))
-    return SegmentRecipe(
-        background=muon_segments.background_counts(random, len(jets), 1.0),
-        punch=none,
-        halo=parallel,
-        halo_shower=halo - parallel,
-        mismodelling=1.0,
-    )
-
-
 def bib_events(random: Generator, size: int) -> EventDraft:
     """One jet of the BIB mixture in each event and perhaps an ordinary one; the trigger jet lies on the first.
 
@@ -151,31 +141,25 @@ def bib_events(random: Generator, size: int) -> EventDraft:
     nearest one is then an ordinary jet, which a match without limit would label BIB.
     """
     numbers = parameters("events")
-    axes, maker = bib_axes(random, size)
-    extra, extra_maker, extra_decays, has_extra = extra_jet(random, size)
+    jets = bib_mixture(random, size)
+    extra, has_extra = extra_jet(random, size)
     far = draws.uniform(random, size) < numbers["bib_far_trigger_share"]
     smear = np.float32(numbers["hlt_smear"])
-    eta = np.where(far, draws.uniform(random, size, -2.5, 2.5), axes.eta + smear * draws.normal(random, size))
-    phi = np.where(far, axes.phi + np.float32(2.0), axes.phi + smear * draws.normal(random, size))
+    eta = np.where(far, draws.uniform(random, size, -2.5, 2.5), jets["eta"] + smear * draws.normal(random, size))
+    phi = np.where(far, jets["phi"] + np.float32(2.0), jets["phi"] + smear * draws.normal(random, size))
     flagged = draws.uniform(random, size) >= numbers["unselected_share"]
     trigger = {
-        "HLT_jet_pT": (axes.pt * (1 + 0.1 * draws.normal(random, size))).astype(np.float32),
+        "HLT_jet_pT": (jets["pt"] * (1 + 0.1 * draws.normal(random, size))).astype(np.float32),
         "HLT_jet_eta": eta.astype(np.float32),
         "HLT_jet_phi": draws.wrap(phi.astype(np.float32)),
         "HLT_jet_isBIB": flagged.astype(np.int32),
-        "HLT_jet_there": np.ones(size, bool),
     }
-    there = np.ones(size, bool)
-    jets = [
-        (axes, maker, no_decays(size), there),
-        (extra, extra_maker, extra_decays, has_extra & ~far),
-    ]
-    return from_columns(jets, trigger, float(size))
+    return from_columns([(jets, np.ones(size, bool)), (extra, has_extra & ~far)], trigger, float(size))
 
 
 def kept_in_bib(draft: EventDraft) -> IntArray:
     """Number of jets of each event that convert keeps as BIB with a trigger jet within 0.4, [events]."""
     flagged = draft.per_event["HLT_jet_isBIB"] == 1
-    eta, phi = (draft.per_event[name][flagged] for name in ("HLT_jet_eta", "HLT_jet_phi"))
-    jet = nearest_selected(draft, Axes(np.ones(len(eta), np.float32), eta, phi), flagged.astype(np.int64))
+    targets = {name: draft.per_event[f"HLT_jet_{name}"][flagged] for name in ("eta", "phi")}
+    jet = nearest_selected(draft, targets, flagged.astype(np.int64))
     return np.bincount(draft.event[jet[jet >= 0]], minlength=len(draft))

@@ -4,74 +4,83 @@ Given pt, |eta| and type the pattern is the same for all classes of jets; shower
 showers and halo muons have patterns of their own.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.simulation import draws
-from cal_ratio_trainer.simulation.clusters import EM, HAD, MIXED
+from cal_ratio_trainer.simulation.clusters import EM, HAD, MIXED, Clusters
 from cal_ratio_trainer.simulation.draws import FloatArray, Generator, parameters
 
-LAYERS = ("l1ecal", "l2ecal", "l3ecal", "l4ecal", "l1hcal", "l2hcal", "l3hcal", "l4hcal")
-"""Branch names (after clus_) of the columns here, in order."""
+SPEED_OF_LIGHT = 299.792458
+"""Speed of light. [mm/ns]"""
 
 
-@dataclass(frozen=True)
-class Energies:
-    """Parameters of the pattern of clusters, all [clusters]: pt [GeV], |eta|, type, and special features.
+def ordinary_shares(random: Generator, clusters: Clusters, kind: NDArray[np.int8]) -> FloatArray:
+    """Shares of the energy in the eight layers, [clusters, 8], each row summing to 1, without noise.
 
-    Attributes:
-        displaced: made by a decay or shower inside the calorimeter.
-        halo: made by a halo muon.
+    Args:
+        random: random numbers of the file.
+        clusters: the clusters.
+        kind: EM, MIXED or HAD, [clusters].
     """
-
-    pt: FloatArray
-    abs_eta: FloatArray
-    kind: NDArray[np.int8]
-    displaced: NDArray[np.bool_]
-    halo: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.pt)
-
-
-def ordinary_shares(random: Generator, clusters: Energies) -> FloatArray:
-    """Shares of the energy in the eight layers, [clusters, 8], each row summing to 1, without noise."""
-    shares = np.zeros((len(clusters), 8), np.float32)
-    region = np.searchsorted(parameters("layers")["abs_eta_regions"], clusters.abs_eta)
-    em, mixed, had = (np.flatnonzero(clusters.kind == kind) for kind in (EM, MIXED, HAD))
-    shares[em, :4] = _em(random, clusters.pt[em], clusters.abs_eta[em], region[em])
-    shares[had, 4:] = _had(random, region[had])
-    shares[mixed] = _mixed(random, clusters.pt[mixed], clusters.abs_eta[mixed], region[mixed])
+    pt, abs_eta = clusters.pt, clusters.abs_eta
+    shares = np.zeros((len(pt), 8), np.float32)
+    region = np.searchsorted(parameters("layers")["abs_eta_regions"], abs_eta)
+    em, mixed, had = (np.flatnonzero(kind == each) for each in (EM, MIXED, HAD))
+    shares[em, :4] = _em(random, pt[em], abs_eta[em], region[em])
+    numbers = parameters("layers")["had"]
+    mean = np.asarray(numbers["mean_by_region"], np.float32)[region[had]]
+    share = _normalised(draws.gamma(random, mean * np.float32(numbers["concentration"])), mean)
+    shares[had, 4:] = _normalised(np.where(share < numbers["smallest_share"], np.float32(0), share), mean)
+    shares[mixed] = _mixed(random, pt[mixed], abs_eta[mixed], region[mixed])
     return shares
 
 
-def noisy_energies(random: Generator, clusters: Energies, shares: FloatArray) -> FloatArray:
-    """Energies in the layers [GeV], [clusters, 8]: the shares of pt cosh(eta) and what noise adds in active layers."""
-    numbers = parameters("layers")
-    energy = clusters.pt * np.cosh(clusters.abs_eta)
+def noisy_energies(
+    random: Generator,
+    clusters: Clusters,
+    kind: NDArray[np.int8],
+    shares: FloatArray,
+    displaced: NDArray[np.bool_] | None = None,
+    halo: NDArray[np.bool_] | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Energies in the layers [GeV], [clusters, 8], and the pt that they add up to [GeV], [clusters].
+
+    The energies are the shares of pt cosh(eta) and what noise adds in active layers.
+
+    Args:
+        random: random numbers of the file.
+        clusters: the clusters.
+        kind: EM, MIXED or HAD, [clusters].
+        shares: shares of the energy in the layers, [clusters, 8].
+        displaced: made by a decay or shower inside the calorimeter, [clusters]; None for no cluster.
+        halo: made by a halo muon, [clusters]; None for no cluster.
+    """
+    numbers, wide = parameters("layers"), np.cosh(clusters.abs_eta)
+    energy = clusters.pt * wide
     result = shares * energy[:, None]
-    active = draws.uniform(random, 8 * len(clusters)).reshape(-1, 8) < _activity(clusters)
+    active = draws.uniform(random, 8 * len(energy)).reshape(-1, 8) < _activity(clusters, kind, displaced)
     active |= result != 0
     growth = np.sqrt(1 + np.maximum(energy, numbers["noise_smallest_energy"]) / numbers["noise_growth_energy"])
     sigma = np.asarray(numbers["noise_sigma"], np.float32) * growth.astype(np.float32)[:, None]
-    result += np.where(active, draws.normal(random, (len(clusters), 8)) * sigma, np.float32(0))
-    _leak(random, clusters, result, active & (shares == 0))
-    return _rescaled(result, energy)
-
-
-def _rescaled(energies: FloatArray, wanted: FloatArray) -> FloatArray:
-    # Renormalised where noise is small; where it is as large as the signal the sum is what the noise left.
-    total = energies.sum(axis=1)
-    near = np.abs(total / wanted - 1) < 0.5
-    scale = np.where(near, wanted / np.where(near, total, np.float32(1)), np.float32(1))
+    result += np.where(active, draws.normal(random, (len(energy), 8)) * sigma, np.float32(0))
+    # Showers leave a little beyond where they end; without it empty hadronic layers would tell the classes apart.
+    leaks = (clusters.pt > numbers["leakage"]["above"]) & (kind != EM)
+    rows = np.flatnonzero(leaks if halo is None else leaks & ~halo)
+    amount = np.abs(draws.normal(random, (len(rows), 4))) * np.float32(numbers["leakage"]["share"])
+    empty = (active & (shares == 0))[rows, 4:]
+    result[rows, 4:] += np.where(empty, amount * energy[rows, None], np.float32(0))
+    # Renormalised if noise is small; if it is as large as the signal, the sum is what the noise left.
+    total = result.sum(axis=1)
+    near = np.abs(total / energy - 1) < 0.5
+    scale = np.where(near, energy / np.where(near, total, np.float32(1)), np.float32(1))
     scale = np.where(total > parameters("clusters")["smallest_energy"], scale, np.float32(0))
-    energies *= scale[:, None]
+    result *= scale[:, None]
     lost = np.flatnonzero(scale == 0)
-    energies[lost, 1] = wanted[lost]
-    return energies
+    result[lost, 1] = energy[lost]
+    return result, result.sum(axis=1) / wide
 
 
 def _em(random: Generator, pt: FloatArray, abs_eta: FloatArray, region: NDArray[np.intp]) -> FloatArray:
@@ -84,13 +93,6 @@ def _em(random: Generator, pt: FloatArray, abs_eta: FloatArray, region: NDArray[
     share = draws.gamma(random, mean * concentration[:, None])
     zero = np.asarray(numbers["zero_by_pt"], np.float32)[step]
     return _normalised(_with_zeros(random, share, zero, abs_eta, numbers["zero_e1_above_eta"]), mean)
-
-
-def _had(random: Generator, region: NDArray[np.intp]) -> FloatArray:
-    numbers = parameters("layers")["had"]
-    mean = np.asarray(numbers["mean_by_region"], np.float32)[region]
-    share = _normalised(draws.gamma(random, mean * np.float32(numbers["concentration"])), mean)
-    return _normalised(np.where(share < numbers["smallest_share"], np.float32(0), share), mean)
 
 
 def _mixed(random: Generator, pt: FloatArray, abs_eta: FloatArray, region: NDArray[np.intp]) -> FloatArray:
@@ -128,31 +130,19 @@ def _normalised(share: FloatArray, fallback: FloatArray) -> FloatArray:
     return np.asarray(np.where(total > 1e-20, normalised, largest), np.float32)
 
 
-def _activity(clusters: Energies) -> FloatArray:
+def _activity(clusters: Clusters, kind: NDArray[np.int8], displaced: NDArray[np.bool_] | None) -> FloatArray:
+    """Probabilities that layers are active, [clusters, 8]."""
     numbers = parameters("layers")
     step = np.searchsorted(numbers["pt_edges"], clusters.pt)
     table = np.asarray([numbers["activity_em"], numbers["activity_had"]], np.float32)
-    result: FloatArray = table[(clusters.kind != EM).astype(np.int8), step]
+    result: FloatArray = table[(kind != EM).astype(np.int8), step]
     h1: dict[str, Any] = numbers["activity_h1"]
-    forward = (clusters.abs_eta > h1["abs_eta"]) & (clusters.kind != EM)
+    forward = (clusters.abs_eta > h1["abs_eta"]) & (kind != EM)
     result[forward, 4] = np.asarray(h1["by_pt"], np.float32)[step[forward]]
-    displaced = numbers["activity_displaced"]
-    deep = clusters.displaced & (clusters.kind != EM) & (clusters.pt > displaced["above"])
-    result[deep, :4] = np.asarray(displaced["e1_e4"], np.float32)
+    if displaced is not None:
+        deep = displaced & (kind != EM) & (clusters.pt > numbers["activity_displaced"]["above"])
+        result[deep, :4] = np.asarray(numbers["activity_displaced"]["e1_e4"], np.float32)
     return result
-
-
-def _leak(random: Generator, clusters: Energies, energies: FloatArray, empty: NDArray[np.bool_]) -> None:
-    # Showers leave a little beyond where they end; without it empty hadronic layers would tell the classes apart.
-    leakage = parameters("layers")["leakage"]
-    rows = np.flatnonzero((clusters.pt > leakage["above"]) & (clusters.kind != EM) & ~clusters.halo)
-    energy = clusters.pt[rows] * np.cosh(clusters.abs_eta[rows])
-    amount = np.abs(draws.normal(random, (len(rows), 4))) * np.float32(leakage["share"]) * energy[:, None]
-    energies[rows, 4:] += np.where(empty[rows, 4:], amount, np.float32(0))
-
-
-SPEED_OF_LIGHT = 299.792458
-"""In mm/ns."""
 
 
 def depth_at(transverse: FloatArray, longitudinal: FloatArray, abs_eta: FloatArray) -> FloatArray:
@@ -181,25 +171,20 @@ def shower_shares(random: Generator, depth: FloatArray, abs_eta: FloatArray) -> 
     of shape 2, integrated between the layers' edges.
     """
     numbers = parameters("signal_shower")
+    em, had = numbers["em"], numbers["had"]
     total = np.zeros((len(depth), 8), np.float32)
     barrel = in_barrel(abs_eta)
     oblique = np.where(barrel, 1 / np.cosh(abs_eta), np.tanh(abs_eta)).astype(np.float32)
     for _ in range(numbers["subshowers"]):
         electromagnetic = draws.uniform(random, len(depth)) < numbers["em_probability"]
         weight = draws.gamma(random, numbers["subshower_gamma"], len(depth))
-        start, length = _profile(random, electromagnetic)
+        begin = np.where(electromagnetic, em["start"], had["start"]).astype(np.float32)
+        start = draws.exponential(random, len(depth)) * begin
+        spread = np.exp(np.float32(had["length_sigma"]) * draws.normal(random, len(depth)))
+        length = np.where(electromagnetic, np.float32(em["length"]), np.float32(had["length"]) * spread)
         total += weight[:, None] * _between_layers(depth + start * oblique, length * oblique, barrel)
     total *= np.exp(np.float32(numbers["layer_fluctuation"]) * draws.normal(random, total.shape))
     return _contained(random, total)
-
-
-def _profile(random: Generator, electromagnetic: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-    em, had = parameters("signal_shower")["em"], parameters("signal_shower")["had"]
-    size = len(electromagnetic)
-    start = draws.exponential(random, size) * np.where(electromagnetic, em["start"], had["start"]).astype(np.float32)
-    spread = np.exp(np.float32(had["length_sigma"]) * draws.normal(random, size))
-    length = np.where(electromagnetic, np.float32(em["length"]), np.float32(had["length"]) * spread)
-    return start, length
 
 
 def _between_layers(start: FloatArray, length: FloatArray, barrel: NDArray[np.bool_]) -> FloatArray:

@@ -1,31 +1,17 @@
 """Muon segments in the azimuthal window of a jet: cavern background, punch-through, and halo muons."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cal_ratio_trainer.jets.schema import MISSING_T0
 from cal_ratio_trainer.simulation import draws
 from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
-from cal_ratio_trainer.simulation.lists import Axes, Lists
+from cal_ratio_trainer.simulation.grouped import Grouped, JetArray
 
 BACKGROUND, PUNCH, HALO, HALO_SHOWER = 0, 1, 2, 3
 _ORIGINS = ("background", "punch", "halo", "halo_shower")
-
-
-@dataclass(frozen=True)
-class SegmentRecipe:
-    """Numbers of segments of each origin, [jets]; `mismodelling` is 0 for simulation, 1 for data.
-
-    Those of halo muons are parallel to the beam, those of their showers are not.
-    """
-
-    background: IntArray
-    punch: IntArray
-    halo: IntArray
-    halo_shower: IntArray
-    mismodelling: float
 
 
 def background_counts(random: Generator, jets: int, mismodelling: float, signal: bool = False) -> IntArray:
@@ -35,26 +21,31 @@ def background_counts(random: Generator, jets: int, mismodelling: float, signal:
     return draws.negative_binomial(random, numbers["mean"] * factor, numbers["signal_k" if signal else "k"], jets)
 
 
-def multijet_punch(random: Generator, jet_pt: FloatArray) -> IntArray:
-    """Segments behind a multijet that reaches through the calorimeter, [jets]."""
-    numbers = parameters("muon_segments")["punch"]["multijet"]
-    return draws.negative_binomial(random, numbers["constant"] + numbers["slope"] * jet_pt, numbers["k"], len(jet_pt))
-
-
-def signal_punch(random: Generator, jet_pt: FloatArray, depth_share: FloatArray) -> IntArray:
-    """Segments behind a decay; `depth_share` is how far into the calorimeter it lies, 0 to 1, [jets]."""
-    numbers = parameters("muon_segments")["punch"]["signal"]
-    reach = depth_share ** numbers["power"] * np.sqrt(jet_pt / numbers["pt"])
-    return draws.negative_binomial(random, numbers["constant"] + numbers["slope"] * reach, numbers["k"], len(jet_pt))
-
-
-def muon_segments(random: Generator, jets: Axes, recipe: SegmentRecipe) -> Lists:
+def muon_segments(
+    random: Generator,
+    jets: JetArray,
+    *,
+    background: IntArray,
+    punch: ArrayLike = 0,
+    halo: ArrayLike = 0,
+    halo_shower: ArrayLike = 0,
+    mismodelling: float,
+) -> Grouped:
     """Draws the segments of jets; columns are the ROOT branches without 'MSeg_'.
 
     One particle leaves several segments, in consecutive chambers or as ambiguous solutions in one of them. So segments
     come in groups, in a random order of the groups.
+
+    Args:
+        random: random numbers of the file.
+        jets: the jets.
+        background: number of segments of the cavern background, [jets].
+        punch: number of segments behind the calorimeter, [jets].
+        halo: number of segments of halo muons, parallel to the beam, [jets].
+        halo_shower: number of segments of showers of halo muons, not parallel to the beam, [jets].
+        mismodelling: 0 for simulation, 1 for data.
     """
-    by_origin = np.stack([recipe.background, recipe.punch, recipe.halo, recipe.halo_shower], axis=1)
+    by_origin = np.stack(np.broadcast_arrays(background, punch, halo, halo_shower), axis=1)
     counts = by_origin.sum(axis=1)
     owners = np.repeat(np.arange(len(jets)), counts)
     origin = np.repeat(np.tile(np.arange(len(_ORIGINS)), len(jets)), by_origin.ravel())
@@ -64,13 +55,12 @@ def muon_segments(random: Generator, jets: Axes, recipe: SegmentRecipe) -> Lists
     leads[:1] = True
     group = np.cumsum(leads) - 1
     first = np.flatnonzero(leads)
-    eta = _eta(random, jets.eta[owners[first]], origin[first])[group]
+    eta = _eta(random, jets["eta"][owners[first]], origin[first])[group]
     apart = np.float32(numbers["eta_scale"]) * draws.laplace(random, size)
     eta += np.where(leads, np.float32(0), apart)
-    phi, at_centre = _phi(random, jets.phi[owners], group, first)
+    phi, at_centre = _phi(random, jets["phi"][owners], group, first)
     order = np.lexsort((draws.uniform(random, len(first))[group], owners))
-    columns = _columns(random, eta, phi, at_centre, origin, recipe.mismodelling)
-    return Lists(counts, {name: column[order] for name, column in columns.items()})
+    return Grouped(counts, _columns(random, eta, phi, at_centre, origin, mismodelling)).ordered(order)
 
 
 def cavern_segments(random: Generator, size: int, mismodelling: float) -> dict[str, FloatArray]:
@@ -83,13 +73,6 @@ def cavern_segments(random: Generator, size: int, mismodelling: float) -> dict[s
     return _columns(random, eta, phi, at_centre, origin, mismodelling)
 
 
-def in_order_of_chambers(segments: Lists) -> Lists:
-    """The segments of each event with those of the barrel first, as the reconstruction lists them."""
-    border = parameters("muon_segments")["barrel_end"]
-    order = np.lexsort((np.abs(segments.columns["etaPos"]) > border, segments.owners))
-    return Lists(segments.counts, {name: column[order] for name, column in segments.columns.items()})
-
-
 def _columns(
     random: Generator,
     eta: FloatArray,
@@ -98,14 +81,18 @@ def _columns(
     origin: NDArray[np.int64],
     mismodelling: float,
 ) -> dict[str, FloatArray]:
-    return {
-        "etaPos": eta,
-        "phiPos": phi,
-        "etaDir": _eta_direction(random, eta, origin),
-        "phiDir": _phi_direction(random, phi, at_centre, origin),
-        "chiSquared": _chi2(random, origin),
-        "t0": _t0(random, origin, mismodelling),
-    }
+    numbers = parameters("muon_segments")["chi2"]
+    columns = {"etaPos": eta, "phiPos": phi, "etaDir": _eta_direction(random, eta, origin)}
+    columns["phiDir"] = _phi_direction(random, phi, at_centre, origin)
+    spread = np.exp(np.float32(numbers["sigma"]) * draws.normal(random, len(origin)))
+    columns["chiSquared"] = np.minimum(_by_origin(numbers, origin) * spread, numbers["maximum"])
+    columns["t0"] = _t0(random, origin, mismodelling)
+    return columns
+
+
+def _by_origin(numbers: Mapping[str, float], origin: NDArray[np.int64]) -> FloatArray:
+    """A number of the origin of each segment, [segments]."""
+    return np.asarray([numbers[name] for name in _ORIGINS], np.float32)[origin]
 
 
 def _eta(random: Generator, jet_eta: FloatArray, origin: NDArray[np.int64]) -> FloatArray:
@@ -113,7 +100,7 @@ def _eta(random: Generator, jet_eta: FloatArray, origin: NDArray[np.int64]) -> F
     flat = draws.uniform(random, size, *numbers["background_eta"]["barrel"])
     left, mode, right = numbers["background_eta"]["endcap"]
     peak = random.triangular(left, mode, right, size)
-    share = np.asarray([numbers["background_eta"]["barrel_share"][name] for name in _ORIGINS], np.float32)[origin]
+    share = _by_origin(numbers["background_eta"]["barrel_share"], origin)
     background = np.where(draws.uniform(random, size) < share, flat, peak) * draws.sign(random, size)
     punch = origin == PUNCH
     distance = numbers["punch_eta_scale"] * draws.laplace(random, int(punch.sum()))
@@ -162,16 +149,8 @@ def _phi_direction(
     numbers, size = parameters("muon_segments")["phi_dir"], len(phi)
     exact = at_centre | (draws.uniform(random, size) < numbers["exact"])
     direction = np.where(exact, phi, phi + np.float32(numbers["sigma"]) * draws.normal(random, size))
-    flip = np.asarray([numbers["flip"][name] for name in _ORIGINS], np.float32)[origin]
-    flipped = draws.uniform(random, size) < flip
+    flipped = draws.uniform(random, size) < _by_origin(numbers["flip"], origin)
     return draws.wrap(direction + np.where(flipped, np.float32(np.pi), np.float32(0)))
-
-
-def _chi2(random: Generator, origin: NDArray[np.int64]) -> FloatArray:
-    numbers = parameters("muon_segments")["chi2"]
-    median = np.asarray([numbers[name] for name in _ORIGINS], np.float32)[origin]
-    spread = np.exp(np.float32(numbers["sigma"]) * draws.normal(random, len(origin)))
-    return np.asarray(np.minimum(median * spread, numbers["maximum"]), np.float32)
 
 
 def _t0(random: Generator, origin: NDArray[np.int64], mismodelling: float) -> FloatArray:

@@ -1,16 +1,21 @@
 """Samples of the demo: number of jets of each, and weights of its events."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.simulation.bib import bib_events, kept_in_bib
-from cal_ratio_trainer.simulation.draws import parameters
-from cal_ratio_trainer.simulation.events import EventSource
+from cal_ratio_trainer.simulation.draws import Generator, IntArray, parameters
+from cal_ratio_trainer.simulation.events import EventDraft
 from cal_ratio_trainer.simulation.multijet import kept_in_multijets, multijet_events
 from cal_ratio_trainer.simulation.signal import MassPoint, kept_in_signal, signal_events
+
+EventSource = tuple[Callable[[Generator, int], EventDraft], Callable[[EventDraft], IntArray], int]
+"""A function that draws about as many events as asked for, one that counts the jets of each event that convert keeps,
+and the number of jets to be kept; see `events.events_with`."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,17 @@ class DemoSample:
         """True where the sample stands for recorded collisions."""
         return not self.data_type.is_simulation
 
-    def sources(self) -> list[tuple[EventSource, int]]:
-        """Sources of its events, and the number of jets of each source."""
+    def sources(self) -> list[EventSource]:
+        """Sources of its events."""
         if self.point is not None:
-            point = self.point
-            return [(EventSource(lambda random, size: signal_events(random, size, point), kept_in_signal), self.jets)]
+            return [(partial(signal_events, point=self.point), kept_in_signal, self.jets)]
         if self.data_type is DataType.BIB:
-            return [(EventSource(bib_events, kept_in_bib), self.jets)]
-        return [(slice_source(each), each.jets) for each in self.slices if each.jets]
+            return [(bib_events, kept_in_bib, self.jets)]
+        return [
+            (partial(multijet_events, pt_range=(each.low, each.high)), kept_in_multijets, each.jets)
+            for each in self.slices
+            if each.jets
+        ]
 
     def files(self) -> list["DemoSample"]:
         """The sample cut into pieces of one file each."""
@@ -75,11 +83,6 @@ class DemoSample:
             )
             for i in range(count)
         ]
-
-
-def slice_source(each: Slice) -> EventSource:
-    """Multijet events of a slice."""
-    return EventSource(lambda random, size: multijet_events(random, size, (each.low, each.high)), kept_in_multijets)
 
 
 def all_samples(jets: int, control_jets: int) -> list[DemoSample]:

@@ -19,10 +19,13 @@ from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.simulation.events import MATCHED_RADIUS
-from cal_ratio_trainer.simulation.ntuple_file import NOT_A_DETECTOR_SIMULATION, DemoFile, FileTask, write_ntuple
+from cal_ratio_trainer.simulation.ntuple_file import NOT_A_DETECTOR_SIMULATION, DemoFile, write_ntuple
 from cal_ratio_trainer.simulation.samples import DemoSample, all_samples, cross_section_pb
 from cal_ratio_trainer.workers.executor import Report, Task
 from cal_ratio_trainer.workers.opening import opened_executor
+
+CONVERTED = "converted"
+_HEAD = f"# {NOT_A_DETECTOR_SIMULATION}\n"
 
 
 class OutputNotEmpty(UserError):
@@ -107,8 +110,7 @@ def simulate(settings: DemoSettings) -> DemoSummary:
         )
     control_jets = settings.jets if settings.control_jets is None else settings.control_jets
     samples = all_samples(settings.jets, control_jets)
-    tasks = [task for sample in samples for task in _tasks(sample, settings)]
-    files = _run(tasks, settings)
+    files = _written(samples, settings)
     recipes = write_recipes(output, samples, files, settings)
     lost = [path for path in (*(file.path for file in files), *recipes) if not path.is_file()]
     if lost:
@@ -119,43 +121,36 @@ def simulate(settings: DemoSettings) -> DemoSummary:
     return DemoSummary(output, files, *recipes)
 
 
-def _tasks(sample: DemoSample, settings: DemoSettings) -> list[FileTask]:
-    folder = settings.output_path / sample.name
-    return [
-        FileTask(piece, number, folder / f"{sample.name}_{number:04d}.root", settings.seed, settings.mismodelling)
+def _written(samples: list[DemoSample], settings: DemoSettings) -> tuple[DemoFile, ...]:
+    """Writes all files; in the order of the samples and their pieces."""
+    tasks = [
+        (settings.output_path / sample.name / f"{sample.name}_{number:04d}.root", piece, number)
+        for sample in samples
         for number, piece in enumerate(sample.files())
     ]
-
-
-def _run(tasks: list[FileTask], settings: DemoSettings) -> tuple[DemoFile, ...]:
-    """The files in the order of their tasks."""
-    total = sum(task.sample.jets for task in tasks)
     written: dict[int, DemoFile] = {}
     with (
-        progress("demo", total, "jets") as line,
+        progress("demo", sum(piece.jets for _, piece, _ in tasks), "jets") as line,
         opened_executor(settings, len(tasks), lambda *told: None, line.message) as executor,
     ):
         order = list(range(len(tasks)))
         if not executor.is_alone:
             # The largest files first, so that no worker is left alone with one at the end.
-            order.sort(key=lambda i: -tasks[i].sample.jets)
+            order.sort(key=lambda i: -tasks[i][1].jets)
         # Workers elsewhere may have another current folder.
-        placed = [replace(task, path=task.path.absolute()) if executor.is_elsewhere else task for task in tasks]
-        for done in executor.all_of(Task((i, 0), _write, (placed[i],)) for i in order):
+        paths = [path.absolute() if executor.is_elsewhere else path for path, _, _ in tasks]
+        common = (settings.seed, settings.mismodelling)
+        for done in executor.all_of(Task((i, 0), _write, (paths[i], *tasks[i][1:], *common)) for i in order):
             if done.error is not None:
                 raise done.error
             number = done.key[0]
-            written[number] = replace(done.result, path=tasks[number].path)
+            written[number] = replace(done.result, path=tasks[number][0])
             line.advance(done.result.jets, note=done.result.path.name)
     return tuple(written[number] for number in range(len(tasks)))
 
 
-def _write(report: Report, task: FileTask) -> DemoFile:
-    return write_ntuple(task)
-
-
-CONVERTED = "converted"
-_HEAD = f"# {NOT_A_DETECTOR_SIMULATION}\n"
+def _write(report: Report, path: Path, sample: DemoSample, piece: int, seed: int, mismodelling: float) -> DemoFile:
+    return write_ntuple(path, sample, piece, seed, mismodelling)
 
 
 def write_recipes(
@@ -163,7 +158,11 @@ def write_recipes(
 ) -> tuple[Path, Path, Path, Path]:
     """Writes convert.yaml, build_main.yaml, build_control.yaml and samples.yaml; returns their paths in this order."""
     contents: dict[str, dict[str, Any]] = {
-        "convert.yaml": _convert(samples),
+        "convert.yaml": {
+            "output_path": CONVERTED,
+            "max_hlt_delta_r": MATCHED_RADIUS,
+            "input_files": [_conversion_input(sample) for sample in samples],
+        },
         "build_main.yaml": _build(samples, "main"),
         "build_control.yaml": _build(samples, "control"),
         "samples.yaml": {
@@ -179,14 +178,6 @@ def write_recipes(
     return convert, main, control, table
 
 
-def _convert(samples: list[DemoSample]) -> dict[str, Any]:
-    return {
-        "output_path": CONVERTED,
-        "max_hlt_delta_r": MATCHED_RADIUS,
-        "input_files": [_conversion_input(sample) for sample in samples],
-    }
-
-
 def _conversion_input(sample: DemoSample) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "input_file": f"{sample.name}/*.root",
@@ -200,7 +191,7 @@ def _conversion_input(sample: DemoSample) -> dict[str, Any]:
 
 def _build(samples: list[DemoSample], kind: str) -> dict[str, Any]:
     inputs = [{"input_file": f"{CONVERTED}/{sample.name}/*.parquet"} for sample in samples if sample.role == kind]
-    # The demo is trained on its own mcEventWeight; samples.yaml has what it takes to weigh the slices by cross section.
+    # The demo is trained on its own mcEventWeight; samples.yaml has the numbers to weigh the slices by cross section.
     return {"kind": kind, "output_file": f"{kind}.parquet", "normalise": "none", "input_files": inputs}
 
 

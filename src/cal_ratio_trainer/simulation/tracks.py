@@ -1,7 +1,6 @@
 """Tracks within 0.2 of a jet's axis: from the primary vertex, from pile-up, and without vertex."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,73 +8,75 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.simulation import draws
 from cal_ratio_trainer.simulation.draws import FloatArray, Generator, IntArray, parameters
-from cal_ratio_trainer.simulation.lists import Axes, Lists, slots, sum_by
+from cal_ratio_trainer.simulation.grouped import Grouped, JetArray, log_pt, slots, sum_by
 
 NO_VERTEX = -1.0
 """Value of track_vertex_nParticles for a track without vertex."""
 
 
-@dataclass(frozen=True)
-class TrackRecipe:
-    """Parameters of one class of jets: tracks from the primary vertex and their pt sum over the jet's [jets].
-
-    Attributes:
-        flavour: 'signal', 'multijet' or 'bib': chooses pile-up and hit tables.
-        mismodelling: difference from simulation in units of the measured one: 0 for simulation, 1 for data.
-    """
-
-    primary: IntArray
-    charged_share: FloatArray
-    flavour: str
-    mismodelling: float
-
-
-def multijet_primaries(random: Generator, jets: Axes, softness: FloatArray) -> tuple[IntArray, FloatArray]:
+def multijet_primaries(random: Generator, jets: JetArray, softness: FloatArray) -> tuple[IntArray, FloatArray]:
     """Number of primary tracks and their pt sum over the jet's, for multijets, each [jets].
 
     Args:
-        random: of the file.
+        random: random numbers of the file.
         jets: the jets.
         softness: softness of the fragmentation, standard normal, [jets]; softer jets have more tracks.
     """
     count, share = parameters("tracks")["primary"], parameters("tracks")["charged_share"]
-    mean = np.maximum(count["constant"] + count["slope"] * jets.lp, count["minimum"])
+    mean = np.maximum(count["constant"] + count["slope"] * log_pt(jets), count["minimum"])
     spread = count["log_mean"] + count["softness"] * softness + count["log_sigma"] * draws.normal(random, len(jets))
-    with_pt = np.clip(share["constant"] + share["slope"] * jets.lp, *share["clip"])
+    with_pt = np.clip(share["constant"] + share["slope"] * log_pt(jets), *share["clip"])
     charged = share["median"] * np.exp(share["sigma"] * draws.normal(random, len(jets))) * with_pt
     return random.poisson(mean * np.exp(spread)), np.minimum(charged, share["maximum"]).astype(np.float32)
 
 
-def tracks(random: Generator, jets: Axes, recipe: TrackRecipe) -> Lists:
-    """Draws the tracks of jets; columns are the ROOT branches without 'track_'."""
-    mean, k = parameters("tracks")["pileup"][recipe.flavour]
-    pileup = draws.negative_binomial(random, mean, k, len(jets))
-    counts = recipe.primary + pileup
-    owners = np.repeat(np.arange(len(jets)), counts)
-    primary = slots(counts) < recipe.primary[owners]
-    pt = _momenta(random, jets, recipe, owners, primary)
-    eta, phi = _directions(random, jets, owners, primary, pt)
-    alpha, beta = parameters("tracks")["no_vertex_beta"]
-    no_vertex_share = random.beta(alpha, beta, len(jets)).astype(np.float32)
+def tracks(
+    random: Generator, jets: JetArray, primary: IntArray, charged_share: FloatArray, flavour: str, mismodelling: float
+) -> Grouped:
+    """Draws the tracks of jets; columns are the ROOT branches without 'track_'.
+
+    Args:
+        random: random numbers of the file.
+        jets: the jets.
+        primary: number of tracks from the primary vertex, [jets].
+        charged_share: pt sum of the tracks from the primary vertex over the jet's, [jets].
+        flavour: 'signal', 'multijet' or 'bib': chooses pile-up and hit tables.
+        mismodelling: difference from simulation in units of the measured one: 0 for simulation, 1 for data.
+    """
+    numbers, size = parameters("tracks"), len(jets)
+    mean, k = numbers["pileup"][flavour]
+    counts = primary + draws.negative_binomial(random, mean, k, size)
+    owners = np.repeat(np.arange(size), counts)
+    is_primary = slots(counts) < primary[owners]
+    pt = _momenta(random, charged_share * jets["pt"], owners, is_primary)
+    eta, phi = _directions(random, jets, owners, is_primary, pt)
+    alpha, beta = numbers["no_vertex_beta"]
+    no_vertex_share = random.beta(alpha, beta, size).astype(np.float32)
     no_vertex = draws.uniform(random, len(owners)) < no_vertex_share[owners]
-    columns = {"pT": pt, "eta": eta, "phi": phi}
-    columns |= _vertices(random, jets, recipe, owners, primary, no_vertex)
-    columns |= impact(random, pt, no_vertex, recipe.mismodelling)
-    columns["z0"] = _z0(random, columns.pop("vertex_z"), pt, no_vertex, primary)
-    columns |= hits(random, no_vertex, recipe.flavour, recipe.mismodelling)
-    return Lists(counts, columns).where(pt > parameters("tracks")["smallest_pt"])
+    vertices = numbers["vertex_z_sigma"]
+    sigma = np.float32(draws.mismodelled(vertices["mc"], vertices["data"], mismodelling))
+    vertex_z = sigma * draws.normal(random, 3 * size).reshape(size, 3)
+    primary_particles = _primary_vertex_particles(random, jets["pt"], mismodelling)
+    pileup_particles = [pileup_vertex_particles(random, size, flavour) for _ in range(2)]
+    particles = np.stack([primary_particles, *pileup_particles], axis=1)
+    vertex = np.where(is_primary, 0, 1 + (draws.uniform(random, len(owners)) < 0.5))
+    columns: dict[str, NDArray[Any]] = {"pT": pt, "eta": eta, "phi": phi}
+    columns["vertex_nParticles"] = np.where(no_vertex, np.float32(NO_VERTEX), particles[owners, vertex])
+    columns |= impact(random, pt, no_vertex, mismodelling)
+    columns["z0"] = _z0(random, vertex_z[owners, vertex], pt, no_vertex, is_primary)
+    columns |= hits(random, no_vertex, flavour, mismodelling)
+    return Grouped(counts, columns).where(pt > numbers["smallest_pt"])
 
 
-def _momenta(
-    random: Generator, jets: Axes, recipe: TrackRecipe, owners: IntArray, primary: NDArray[np.bool_]
-) -> FloatArray:
+def _momenta(random: Generator, charged_pt: FloatArray, owners: IntArray, primary: NDArray[np.bool_]) -> FloatArray:
+    """pt of the tracks [GeV]; `charged_pt` [GeV] is the sum over the primary tracks of each jet, [jets]."""
     numbers = parameters("tracks")
     weight = np.exp(np.float32(numbers["weight_sigma"]) * draws.normal(random, len(owners)))
-    total = np.maximum(sum_by(owners, np.where(primary, weight, np.float32(0)), len(jets)), np.float32(1e-9))
-    of_jet = weight * (recipe.charged_share * jets.pt / total)[owners]
+    of_jet = sum_by(owners, np.where(primary, weight, np.float32(0)), len(charged_pt))
+    pt = weight * (charged_pt / np.maximum(of_jet, np.float32(1e-9)))[owners]
     wrong = draws.uniform(random, len(owners)) < numbers["mismeasured"]["probability"]
-    of_jet[wrong] *= np.float32(numbers["mismeasured"]["factor"]) * draws.exponential(random, int(wrong.sum()))
-    return np.where(primary, np.maximum(of_jet, _floor(random, len(owners))), pileup_pt(random, len(owners)))
+    pt[wrong] *= np.float32(numbers["mismeasured"]["factor"]) * draws.exponential(random, int(wrong.sum()))
+    return np.where(primary, np.maximum(pt, _floor(random, len(owners))), pileup_pt(random, len(owners)))
 
 
 def _floor(random: Generator, size: int) -> FloatArray:
@@ -91,47 +92,21 @@ def pileup_pt(random: Generator, size: int) -> FloatArray:
 
 
 def _directions(
-    random: Generator, jets: Axes, owners: IntArray, primary: NDArray[np.bool_], pt: FloatArray
+    random: Generator, jets: JetArray, owners: IntArray, primary: NDArray[np.bool_], pt: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     numbers = parameters("tracks")
     radius = np.float32(numbers["matched_radius"] * 0.999)
     shape = numbers["primary_radius"]
-    scale = shape["scale"] / np.sqrt(pt) * ((50 / jets.pt) ** shape["power"])[owners]
+    scale = shape["scale"] / np.sqrt(pt) * ((50 / jets["pt"]) ** shape["power"])[owners]
     in_jet = draws.rayleigh(random, len(owners)) * scale
     in_disc = radius * np.sqrt(draws.uniform(random, len(owners)))
     distance = np.where(primary & (in_jet < radius), in_jet, in_disc).astype(np.float32)
     turn = draws.angle(random, len(owners))
-    eta = jets.eta[owners] + distance * np.cos(turn)
-    return eta, draws.wrap(jets.phi[owners] + distance * np.sin(turn))
+    eta = jets["eta"][owners] + distance * np.cos(turn)
+    return eta, draws.wrap(jets["phi"][owners] + distance * np.sin(turn))
 
 
-def _vertices(
-    random: Generator,
-    jets: Axes,
-    recipe: TrackRecipe,
-    owners: IntArray,
-    primary: NDArray[np.bool_],
-    no_vertex: NDArray[np.bool_],
-) -> dict[str, FloatArray]:
-    """Position of each track's vertex along the beam, and its number of tracks."""
-    size = len(jets)
-    vertices = parameters("tracks")["vertex_z_sigma"]
-    sigma = np.float32(draws.mismodelled(vertices["mc"], vertices["data"], recipe.mismodelling))
-    z = sigma * draws.normal(random, 3 * size).reshape(size, 3)
-    number = np.stack(
-        [
-            primary_vertex_particles(random, jets.pt, recipe.mismodelling),
-            pileup_vertex_particles(random, size, recipe.flavour),
-            pileup_vertex_particles(random, size, recipe.flavour),
-        ],
-        axis=1,
-    )
-    which = np.where(primary, 0, 1 + (draws.uniform(random, len(owners)) < 0.5))
-    particles = np.where(no_vertex, np.float32(NO_VERTEX), number[owners, which])
-    return {"vertex_nParticles": particles, "vertex_z": z[owners, which]}
-
-
-def primary_vertex_particles(random: Generator, jet_pt: FloatArray, mismodelling: float) -> FloatArray:
+def _primary_vertex_particles(random: Generator, jet_pt: FloatArray, mismodelling: float) -> FloatArray:
     """Number of tracks of the primary vertex, [jets]."""
     numbers = parameters("tracks")["vertex_particles_primary"]
     count = np.maximum(numbers["mean"] + numbers["sigma"] * draws.normal(random, len(jet_pt)), numbers["minimum"])

@@ -284,7 +284,7 @@ def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
     # All look for free memory, and divide it by their number, before any of them takes its part.
     ranks.barrier()
     place = data_place(settings, chosen, device, step=step, gathered=gathered, processes=ranks.place.local_processes)
-    data, inputs = read_training_data(chosen, place.storage)
+    data, inputs = read_training_data(chosen, place.fill_folder)
     return LoadedData(files, data, data.tensors(inputs, device, place.tensors), place, time.perf_counter() - begin)
 
 

@@ -12,8 +12,9 @@ from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.jets import Label
+from cal_ratio_trainer.jets.jet_file import writing
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.jets.store import ROWS_A_GROUP, writing
+from cal_ratio_trainer.jets.store import ROWS_A_GROUP, JetsWriter
 from cal_ratio_trainer.network.classifier import logits_of
 from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.run import Run
@@ -95,7 +96,7 @@ def write_test_sample(run: Run, data: TrainingData, scored: ScoredTestPart) -> N
         )
         note = f"test part of run {run.name}, scored by its newest network"
         metadata = sample.metadata.model_copy(update={"notes": [*sample.metadata.notes, note]})
-        with writing(run.path / name) as writer:
+        with writing(run.path / name, JetsWriter) as writer:
             for start in range(0, len(jets), ROWS_A_GROUP):
                 writer.write(jets.slice(start, start + ROWS_A_GROUP))
             writer.finish(metadata)

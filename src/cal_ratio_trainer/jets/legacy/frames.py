@@ -3,7 +3,6 @@
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,37 +33,14 @@ SLOT_COLUMNS: tuple[str, ...] = tuple(
 """The 800 slot columns in the earlier program's order: kind by kind, slot by slot, feature by feature."""
 
 _SLOTS = frozenset(SLOT_COLUMNS)
+_PREFIXES = tuple(f"{column}_" for kind in CONSTITUENTS for column in kind.columns)
 
+ROWS_AT_A_TIME = 4096
+"""Number of padded rows in memory at once; more are slower, since they leave the processor's cache."""
 
-@dataclass(frozen=True)
-class FlatNames:
-    """Map from the columns of a flat frame to today's.
+_ROWS_FOR_PADDING = 100_000
 
-    Attributes:
-        source: today's name -> the name in the frame; slots and scalars, in the frame's order.
-        dropped: columns of the frame that mean nothing any more.
-        absent: event columns that the frame lacks; they become null.
-    """
-
-    source: dict[str, str]
-    dropped: list[str]
-    absent: list[str]
-
-    @property
-    def renamed(self) -> dict[str, str]:
-        """Old scalar name -> today's, for those that differ."""
-        return {old: new for new, old in self.source.items() if old != new and new not in _SLOTS}
-
-    @property
-    def scalars(self) -> list[str]:
-        """Today's names of the scalar columns that are there."""
-        return [name for name in self.source if name not in _SLOTS]
-
-    @property
-    def missing(self) -> list[str]:
-        """Required columns that are not there, slots together: 'clus_time_0..29'."""
-        required = ["label", *JET_INPUTS]
-        return [name for name in required if name not in self.source] + _together(_SLOTS - self.source.keys())
+Columns = Mapping[str, NDArray[Any]]
 
 
 def name_of_today(name: str) -> str:
@@ -77,19 +53,23 @@ def name_of_today(name: str) -> str:
     return _RENAMED.get(plain, plain)
 
 
-def flat_names(present: Iterable[str]) -> FlatNames:
-    """Assigns the columns of a frame. If an old and a new name are both present, the new one is used."""
+def names_in_frame(path: Path, present: Iterable[str]) -> dict[str, str]:
+    """The columns of a flat frame that are read: today's name -> the name in the frame, in the frame's order.
+
+    Columns that mean nothing any more are left out. If an old and a new name are both present, the new one is used.
+
+    Raises:
+        MissingColumn: a jet or constituent column, or the label, is missing; slots together: 'clus_time_0..29'.
+    """
     source: dict[str, str] = {}
-    dropped = []
     for name in present:
-        new_name = name_of_today(name)
-        if _DROPPED.match(new_name) or (new_name in source and name != new_name):
-            dropped.append(name)
-            continue
-        if new_name in source:
-            dropped.append(source[new_name])
-        source[new_name] = name
-    return FlatNames(source, dropped, [name for name in EVENT_SCALARS if name not in source])
+        today = name_of_today(name)
+        if not _DROPPED.match(today) and (today not in source or name == today):
+            source[today] = name
+    missing = [name for name in ["label", *JET_INPUTS] if name not in source] + _together(_SLOTS - source.keys())
+    if missing:
+        raise MissingColumn(path, missing, list(present))
+    return source
 
 
 def _together(slots: Iterable[str]) -> list[str]:
@@ -104,26 +84,6 @@ def _together(slots: Iterable[str]) -> list[str]:
     ]
 
 
-ROWS_AT_A_TIME = 4096
-"""Padded rows that are held at once; larger is slower, for then they leave the processor's cache."""
-
-_ROWS_FOR_PADDING = 100_000
-
-Columns = Mapping[str, NDArray[Any]]
-
-
-def checked_names(path: Path, present: list[str]) -> FlatNames:
-    """The names of a flat frame.
-
-    Raises:
-        MissingColumn: a jet or constituent column, or the label, is not there.
-    """
-    names = flat_names(present)
-    if names.missing:
-        raise MissingColumn(path, names.missing, present)
-    return names
-
-
 def flat_chunks(
     path: Path, columns: Columns, padding: Mapping[str, FloatArray], absent: list[str], rows: int = ROWS_AT_A_TIME
 ) -> Iterator[Jets]:
@@ -132,7 +92,7 @@ def flat_chunks(
     Args:
         path: for messages.
         columns: slot and scalar columns [rows] by today's names.
-        padding: content of an empty slot, by kind; see `padding_rows`.
+        padding: content of an empty slot by kind's name, [features].
         absent: event columns to add as nulls.
         rows: largest number of jets per batch.
 
@@ -143,33 +103,32 @@ def flat_chunks(
     for start in range(0, total, step):
         part = slice(start, min(start + step, total))
         lists = {kind.name: _ragged(path, kind, columns, part, padding[kind.name]) for kind in CONSTITUENTS}
-        yield Jets(_scalars(path, columns, part, absent), lists)
-
-
-def padding_rows(last_slots: Callable[[str], NDArray[Any]]) -> dict[str, FloatArray]:
-    """Values in the empty slots of a frame: zeros, or their values after an earlier `build`.
-
-    With a range that starts above 0 the earlier program scaled empty slots too: 0 became -min / (max - min). Only
-    the last slot is looked at: where no jet leaves it empty, no jet has an empty slot at all.
-
-    Args:
-        last_slots: gives a column [rows] by today's name.
-
-    Returns:
-        For each kind's name the row [features].
-    """
-    return {kind.name: _padding_row(kind, last_slots) for kind in CONSTITUENTS}
+        arrays = {"label": pa.array(checked_labels(path, columns["label"][part]))}
+        arrays |= {name: as_arrow(name, columns[name][part].astype(np.float32)) for name in JET_INPUTS}
+        for name in columns:
+            if name not in arrays and not name.startswith(_PREFIXES):
+                arrays[name] = event_column(path, name, columns[name][part])
+        arrays |= {name: pa.nulls(part.stop - part.start, EVENT_SCALARS[name]) for name in absent}
+        yield Jets(pa.table(arrays), lists)
 
 
 def _padding_row(kind: Constituent, column: Callable[[str], NDArray[Any]]) -> FloatArray:
+    """Values [features] in the empty slots of a frame: zeros, or their values after an earlier `build`.
+
+    With a range that starts above 0 the earlier program scaled empty slots too: 0 became -min / (max - min). Only the
+    last slot is read: if no jet leaves it empty, no jet has an empty slot at all.
+
+    Args:
+        kind: the kind of constituent.
+        column: gives a column [rows] by today's name.
+    """
     zeros = np.zeros(len(kind.features), dtype=np.float32)
     raw = [column(name) for name in kind.flat_columns(kind.limit - 1)]
     if len(raw[0]) == 0 or kind.features[0].name != "pt":
         return zeros
     some = np.linspace(0, len(raw[0]) - 1, min(len(raw[0]), _ROWS_FOR_PADDING)).astype(np.int64)
     rows = np.nan_to_num(np.stack([values[some] for values in raw], axis=1).astype(np.float32), nan=0.0)
-    empty_but_for_pt = rows[~rows[:, 1:].any(axis=1), 0]
-    values, counts = np.unique(empty_but_for_pt, return_counts=True)
+    values, counts = np.unique(rows[~rows[:, 1:].any(axis=1), 0], return_counts=True)
     if len(values) and values[np.argmax(counts)] < 0:
         zeros[0] = values[np.argmax(counts)]
     return zeros
@@ -180,12 +139,7 @@ def _ragged(path: Path, kind: Constituent, columns: Columns, part: slice, paddin
     for slot in range(kind.limit):
         for position, name in enumerate(kind.flat_columns(slot)):
             padded[:, slot, position] = columns[name][part]
-    _refuse_sentinels(path, kind, padded)
-    return Ragged.from_padded(padded, padding)
-
-
-def _refuse_sentinels(path: Path, kind: Constituent, padded: FloatArray) -> None:
-    """Refuses constituents with the same number for all features, which mark empty slots."""
+    # Constituents with the same number for all features mark empty slots.
     first = padded[:, :, 0]
     suspected = (first != 0) & np.isfinite(first) & (first == padded[:, :, 1]) & (first == padded[:, :, -1])
     jets, slots = np.nonzero(suspected)
@@ -197,20 +151,7 @@ def _refuse_sentinels(path: Path, kind: Constituent, padded: FloatArray) -> None
             f"holds {value:g} in all features of slot {slot} of {kind.name} ({kind.prefix}_*_{slot}), where an empty "
             f"slot holds 0 or NaN; write 0 where all features of a slot are {value:g}",
         )
-
-
-def _scalars(path: Path, columns: Columns, part: slice, absent: list[str]) -> pa.Table:
-    arrays = {"label": pa.array(checked_labels(path, columns["label"][part]))}
-    arrays |= {name: as_arrow(name, columns[name][part].astype(np.float32)) for name in JET_INPUTS}
-    for name in columns:
-        if name not in arrays and not name.startswith(_PREFIXES):
-            arrays[name] = event_column(path, name, columns[name][part])
-    for name in absent:
-        arrays[name] = pa.nulls(part.stop - part.start, EVENT_SCALARS[name])
-    return pa.table(arrays)
-
-
-_PREFIXES = tuple(f"{column}_" for kind in CONSTITUENTS for column in kind.columns)
+    return Ragged.from_padded(padded, padding)
 
 
 def event_column(path: Path, name: str, values: NDArray[Any]) -> pa.Array:
@@ -222,7 +163,7 @@ def event_column(path: Path, name: str, values: NDArray[Any]) -> pa.Array:
         InputFileError: the column holds neither numbers nor text.
     """
     wanted = SCALAR_TYPES.get(name)
-    if is_rounded(name, values.dtype):
+    if _is_rounded(name, values.dtype):
         return pa.nulls(len(values), wanted)
     try:
         if wanted is None or not pa.types.is_integer(wanted) or values.dtype.kind != "f":
@@ -233,7 +174,7 @@ def event_column(path: Path, name: str, values: NDArray[Any]) -> pa.Array:
         raise InputFileError(path, f"column {name} cannot be read ({error})") from error
 
 
-def is_rounded(name: str, dtype: np.dtype[Any]) -> bool:
+def _is_rounded(name: str, dtype: np.dtype[Any]) -> bool:
     """True for event numbers in a type too short for them."""
     return name == "eventNumber" and dtype.kind == "f" and dtype.itemsize < 8
 
@@ -243,29 +184,35 @@ class FlatFile(JetFile):
 
     def _describe(self, path: Path, layout: str, present: Mapping[str, np.dtype[Any]], rows: int) -> None:
         self.path, self.rows = path, rows
-        self.names = checked_names(path, list(present))
+        self._source = names_in_frame(path, present)
+        self._absent = [name for name in EVENT_SCALARS if name not in self._source]
         for name in (*SLOT_COLUMNS, "label", *JET_INPUTS):
-            source = self.names.source[name]
+            source = self._source[name]
             if present[source].kind not in "iuf":
                 raise InputFileError(path, f"column {source} holds something else than numbers")
-        rounded = [name for name, dtype in present.items() if is_rounded(name_of_today(name), dtype)]
-        absent = [*self.names.absent, *map(name_of_today, rounded)]
-        self.report = LoadReport(layout, absent, self.names.dropped, self.names.renamed)
+        rounded = [name for name, dtype in present.items() if _is_rounded(name_of_today(name), dtype)]
+        self.report = LoadReport(layout, [*self._absent, *map(name_of_today, rounded)])
         checked_labels(path, self._column("label"))
-        self._padding = padding_rows(self._column)
+        self._padding = {kind.name: _padding_row(kind, self._column) for kind in CONSTITUENTS}
         padding = {name: row.tolist() for name, row in self._padding.items()}
         if mistake := padding_mistake(padding):
             raise InputFileError(path, mistake)
-        self.metadata = JetMetadata(
-            stage="unknown",
-            rows=rows,
-            padding=padding,
-            notes=self.report.sentences(),
-        )
+        self.metadata = JetMetadata(stage="unknown", rows=rows, padding=padding, notes=self.report.sentences())
 
     @abstractmethod
     def _column(self, name: str) -> NDArray[Any]:
         """A column [rows] by today's name."""
+
+    @abstractmethod
+    def _frames(self) -> Iterator[Columns]:
+        """Slot and scalar columns by today's names, in one or more parts of the rows."""
+
+    def batches(self, rows: int = ROWS_A_BATCH, within: range | None = None) -> Iterator[Jets]:
+        """Jets in order, at most 4096 at a time; a flat frame is read as a whole."""
+        if within not in (None, range(self.rows)):
+            raise ValueError(f"{self.path} cannot be cut at {within}")
+        for columns in self._frames():
+            yield from flat_chunks(self.path, columns, self._padding, self._absent, rows)
 
     def scalars(self, names: Sequence[str]) -> pa.Table:
         """The named columns; absent event columns as nulls. Raises MissingColumn."""
@@ -275,12 +222,13 @@ class FlatFile(JetFile):
         return pa.table({name: self._scalar(name) for name in names})
 
     def scalar_names(self) -> list[str]:
-        """Today's names as `batches` orders them, those that will be null among them."""
+        """Today's names in the order of `batches`, including columns that will be null."""
         first = ["label", *JET_INPUTS]
-        return [*first, *(name for name in self.names.scalars if name not in first), *self.names.absent]
+        others = [name for name in self._source if name not in _SLOTS and name not in first]
+        return [*first, *others, *self._absent]
 
     def _scalar(self, name: str) -> pa.Array:
-        if name in self.names.absent:
+        if name in self._absent:
             return pa.nulls(self.rows, EVENT_SCALARS[name])
         if name == "label":
             return pa.array(checked_labels(self.path, self._column(name)))
@@ -288,7 +236,7 @@ class FlatFile(JetFile):
 
 
 class PickledFile(FlatFile):
-    """A pickled frame; held whole, as its blocks are, for as long as this object lives."""
+    """A pickled frame; in memory as a whole for as long as this object lives."""
 
     def __init__(self, path: Path) -> None:
         self._columns = read_frame(path)
@@ -296,12 +244,10 @@ class PickledFile(FlatFile):
         self._describe(path, "pickled frame", types, len(next(iter(self._columns.values()), ())))
 
     def _column(self, name: str) -> NDArray[Any]:
-        return self._columns[self.names.source[name]]
+        return self._columns[self._source[name]]
 
-    def batches(self, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
-        """All jets in order; at most 4096 at a time."""
-        columns = {name: self._column(name) for name in self.names.source}
-        return flat_chunks(self.path, columns, self._padding, self.names.absent, rows)
+    def _frames(self) -> Iterator[Columns]:
+        yield {name: self._column(name) for name in self._source}
 
 
 class FlatParquetFile(FlatFile):
@@ -317,17 +263,15 @@ class FlatParquetFile(FlatFile):
         self._describe(path, "flat Parquet", present, file.metadata.num_rows)
 
     def _column(self, name: str) -> NDArray[Any]:
-        source = self.names.source[name]
+        source = self._source[name]
         column = read_columns(self.path, self._file, [source]).column(source)
         with damage_named(self.path, self._file, 0, [source]):
             values: NDArray[Any] = column.to_numpy()
         return values
 
-    def batches(self, rows: int = ROWS_A_BATCH) -> Iterator[Jets]:
-        """All jets in order, at most `rows` at a time."""
-        sources = list(self.names.source.values())
-        file = self._file
-        # Group by group, for over many groups iter_batches holds on to what it has read.
+    def _frames(self) -> Iterator[Columns]:
+        sources, file = list(self._source.values()), self._file
+        # Group by group, since over many groups iter_batches holds on to what it has read.
         for group in range(file.num_row_groups):
             batches = file.iter_batches(batch_size=ROWS_A_BATCH, row_groups=[group], columns=sources)
             read = 0
@@ -338,10 +282,10 @@ class FlatParquetFile(FlatFile):
                         break
                     columns = {
                         name: batch.column(source).to_numpy(zero_copy_only=False)
-                        for name, source in self.names.source.items()
+                        for name, source in self._source.items()
                     }
                 read += len(batch)
-                yield from flat_chunks(self.path, columns, self._padding, self.names.absent, rows)
+                yield columns
             refuse_missing_rows(self.path, file, group, read, sources)
 
 

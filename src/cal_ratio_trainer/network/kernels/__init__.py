@@ -1,1 +1,4 @@
-"""Compiled loops of the network, for CPUs and for graphics cards."""
+"""Compiled loops of the network with their autograd functions, for CPUs (`cpu`) and GPUs (`gpu`).
+
+Not here: the same formulas in PyTorch, and the choice between them (`network.engine`).
+"""

@@ -1,6 +1,6 @@
 """Compilation of the CPU engine's loops by numba.
 
-Imported only where they are used: importing numba takes half a second. Kernels release the interpreter's lock, so
+Imported only when they are used: importing numba takes half a second. Kernels release the interpreter's lock, so
 that threads run them side by side on ranges of tiles (see `over_tiles`). The gradients of weights are summed range by
 range: with another number of threads they differ by rounding, and nothing else does. Kernels are compiled once and
 kept on disk; the first time takes some seconds.
@@ -27,7 +27,7 @@ def _take_whole_registers() -> None:
     """Enables vectors of 512 bits on processors that keep their clock speed: since Ice Lake and Zen 4.
 
     LLVM holds back from them on every processor that slows down for some of them, as the first with AVX-512 do.
-    Nothing changes where the user has chosen features, or numba has compiled something before.
+    Nothing changes if the user has chosen features, or numba has compiled something before.
     """
     features = binding.get_host_cpu_features()
     if features.get("avx512vbmi2") and config.CPU_FEATURES is None:

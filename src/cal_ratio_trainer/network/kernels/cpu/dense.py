@@ -85,11 +85,11 @@ def activate(values: Any, bias: Any, dropout: Any, tile: Any, with_dropout: Any,
     Args:
         values: [rows, units].
         bias: [units].
-        dropout: the key of layer and step, uint32 [2]; a number: an element is dropped where its 16 random bits are
-            below it, 0 drops none; and [rows] int64, which row of the mask each row has: empty where it is its own.
-        tile: of the mask.
+        dropout: key of layer and step, uint32 [2]; the number below which the 16 random bits of a dropped element are,
+            0 drops none; and [rows] int64, row of the mask of each row, or empty if each row has its own.
+        tile: tile of the mask.
         with_dropout: number of first rows with dropout; the rows after them (the empty slot's) have none.
-        factor: on those behind: what the others will NOT be divided by later.
+        factor: factor on the rows without dropout: what the others will NOT be divided by later.
     """
     key, drop_below, mask_rows = dropout
     units = values.shape[1]
@@ -125,7 +125,7 @@ def pass_back(gradient: Any, result: Any, with_dropout: Any, factor: Any, total:
     Args:
         gradient: [rows, units].
         result: [rows, units], what `activate` gave: an element was passed on exactly where it is positive.
-        with_dropout, factor: as there.
+        with_dropout, factor: see `activate`.
         total: [units], added to.
     """
     rows, units = gradient.shape
@@ -187,7 +187,7 @@ def chain_forward(tiles, x, chain, dropout, out):  # type: ignore[no-untyped-def
     Args:
         tiles: (first, behind the last, number of this range), of `ROWS` rows.
         x: [rows, inputs].
-        chain: int64 [layers + 1] widths, that of the input first; and kernel and bias of each layer end to end.
+        chain: int64 [layers + 1] widths, first the width of the input; and kernel and bias of each layer end to end.
         dropout: behind all layers but the last uint32 [layers - 1, 2] keys, [layers - 1] numbers to drop below, and
             [layers - 1] factors of the rows without dropout; then the rows of the mask and how many rows have dropout.
             See `activate`.
@@ -225,7 +225,7 @@ def add_product(first: Any, second: Any, room: Any, total: Any) -> None:
 
 @inlined
 def take_turned(gradient: Any, begin: Any, dz: Any, of_bias: Any) -> None:
-    """Copies a tile of the gradient [units, all rows] to dz [units, rows], and adds its sums to that of a bias."""
+    """Copies a tile of the gradient [units, all rows] to dz [units, rows]; adds its sums to the bias's."""
     for u in range(len(dz)):
         row, given = dz[u], gradient[u, begin : begin + dz.shape[1]]
         total = _ZERO
@@ -240,10 +240,10 @@ def chain_backward(tiles, gradient, x, chain, dropout, results):  # type: ignore
     """The gradient of `chain_forward`.
 
     Args:
-        tiles, x, chain, dropout: as there.
+        tiles, x, chain, dropout: see `chain_forward`.
         gradient: [units, rows].
         results: two arrays. [ranges, weights], added to: the gradients of kernels and biases end to end; and
-            [rows, inputs], written: that of the input, or no rows.
+            [rows, inputs], written: gradient of the input, or no rows.
     """
     (widths, weights), (_, _, factors, _, rows_with_dropout) = chain, dropout
     sums, of_input = results

@@ -198,7 +198,7 @@ def retreat(now: Any, earlier_cells: Any, bent_cells: Any, dh: Any, dc: Any, dz:
 
 @inlined
 def leave(dz: Any, gates_gradient: Any, of_empty: Any, begin: Any, filled: Any, here: Any) -> None:
-    """Adds the gradient of a slot's gates to its constituents, and that of empty slots to `of_empty`."""
+    """Adds the gradient of a slot's gates to its constituents, and the gradient of empty slots to `of_empty`."""
     for k in range(len(dz)):
         row, column = dz[k], gates_gradient[k, begin : begin + filled]
         for t in range(filled):
@@ -259,7 +259,7 @@ def recurrence_backward(tiles, gradient, recurrent, jet_places, kept, gradients)
     """The gradient of `recurrence_forward`.
 
     Args:
-        tiles, recurrent, jet_places, kept: as there.
+        tiles, recurrent, jet_places, kept: see `recurrence_forward`.
         gradient: as `states`.
         gradients: two arrays. [4 units, constituents + 1], of which all but the last column is written; and
             [tiles, units + 1, 4 units], added to: of the recurrent weights and, last, of an empty slot's gates.
@@ -348,7 +348,7 @@ def compile_kernels(report: Report | None = None) -> None:
 
 @contextmanager
 def compiling_beside() -> Iterator[Child | None]:
-    """Child that compiles the loops of this module and leaves them on disk; None where it would not help.
+    """Child that compiles the loops of this module and leaves them on disk; None if it would not help.
 
     numba compiles one loop at a time in each process.
     """
@@ -366,7 +366,7 @@ def compiling_beside() -> Iterator[Child | None]:
 
 
 def _is_cached() -> bool:
-    """True where compiled loops are on disk, or cannot be."""
+    """True if compiled loops are on disk, or cannot be."""
     folder = recurrence_backward.stats.cache_path  # type: ignore[attr-defined]
     if folder is None:
         return True

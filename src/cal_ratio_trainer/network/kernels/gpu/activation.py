@@ -1,6 +1,6 @@
 """Compilation of the GPU engine's kernels by Triton; bias, ReLU and dropout with their gradient and autograd function.
 
-The random bits of the dropout are those of the CPU engine (see `kernels.cpu.dense`), so that both draw the same masks.
+The dropout has the random bits of the CPU engine (see `kernels.cpu.dense`), so that both draw the same masks.
 """
 
 import inspect
@@ -24,18 +24,21 @@ _CHANGING = (
 
 OPTIONS = {"enable_fp_fusion": True}
 """Given with every start of a kernel: a product and the sum after it may be one instruction, as newer Triton has it
-only where that is asked for."""
+only if it is asked for."""
+
+
+ROWS = 512
+"""Rows with one key of the random bits; the CPU engine has the same, so that both draw the same masks."""
+_ROWS = tl.constexpr(ROWS)
+
+_ELEMENTS = 4096
+"""Maximum number of elements of one program, unless a row is wider."""
 
 
 def compiled(function: Callable[..., Any]) -> Any:
     """A kernel, or a function that kernels call."""
     names = inspect.signature(function).parameters
     return triton.jit(function, do_not_specialize=[name for name in _CHANGING if name in names])
-
-
-ROWS = 512
-"""Rows with one key of the random bits; the CPU engine has the same, so that both draw the same masks."""
-_ROWS = tl.constexpr(ROWS)
 
 
 @compiled
@@ -67,9 +70,6 @@ def random_word(key, row, unit, half):  # type: ignore[no-untyped-def]
     return _scrambled(begin + unit.to(tl.uint32) * 0x9E3779B9)
 
 
-_ROWS = tl.constexpr(ROWS)
-
-
 @compiled
 def _finish(x, bias, place, column, here, bits, plain, below, factor):  # type: ignore[no-untyped-def]
     value = tl.load(x + place, mask=here, other=0.0) + tl.load(bias + column, mask=here, other=0.0)
@@ -98,7 +98,7 @@ def relu_dropout(  # type: ignore[no-untyped-def]
     Args:
         x: [rows, units].
         bias: [units].
-        key: of the layer and step, [2] int32 read as unsigned.
+        key: key of the layer and step, [2] int32 read as unsigned.
         numbers: [rows with dropout] int64, which row of the mask each row has; not read unless NAMED.
         below: an element is dropped where its 16 random bits are below this; 0 drops none.
         rows, units: their numbers.
@@ -130,7 +130,7 @@ def relu_dropout_gradient(  # type: ignore[no-untyped-def]
         gradient: [rows, units].
         result: [rows, units], what `relu_dropout` gave: an element was passed on exactly where it is positive.
         sums: [programs, units], written.
-        rows, units, rows_with_dropout, factor: as there.
+        rows, units, rows_with_dropout, factor: see `relu_dropout`.
         BLOCK_ROWS: rows that are read at a time; divides ROWS.
         WIDTH: a power of two that is not below the units.
     """
@@ -183,10 +183,6 @@ def drop(  # type: ignore[no-untyped-def]
     tl.store(result + place + half, tl.where((word >> 16) >= limit, other, other * 0.0), mask=second)
 
 
-_ELEMENTS = 4096
-"""Of one program at most, where a row is not wider."""
-
-
 def finish(
     y: Tensor,
     bias: Tensor,
@@ -200,7 +196,7 @@ def finish(
     Args:
         y: [rows, units], contiguous.
         bias: [units].
-        key: of the mask; None drops nothing.
+        key: key of the mask; None drops nothing.
         rate: share of elements that is dropped.
         rows_with_dropout: rows behind these have none and are multiplied with 1 - rate.
         mask_rows: their rows of the mask; None if each has its own.

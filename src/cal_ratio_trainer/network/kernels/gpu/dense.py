@@ -14,11 +14,11 @@ What all kernels here are given:
     below: an element is dropped where its 16 random bits are below this.
     scale: factor of a kept element.
     PADDED: widths of the input and of each layer's output, filled up.
-    WIDTHS: those of the outputs as they are; that of the input is not compiled in, and stands as 0.
+    WIDTHS: widths of the outputs as they are, after a 0 for the width of the input, which is not compiled in.
     OFFSETS: where each layer's kernel begins in the weights, and their end, if there were no inputs.
     DROPS: whether there is dropout behind each layer but the last.
     NAMED: whether rows of the masks are named; else each row has its own.
-    PRECISION: of the matrix products: 'ieee', 'tf32' or 'tf32x3'.
+    PRECISION: precision of the matrix products: 'ieee', 'tf32' or 'tf32x3'.
     BLOCK: rows of a tile.
 """
 
@@ -203,7 +203,7 @@ def chain_backward(  # type: ignore[no-untyped-def]
     Args:
         gradient: [units of the last layer, rows], by its output.
         sums: [programs, all weights], written: each program's part of the gradient.
-        tiles: of BLOCK rows; a program takes every n-th where there are n programs.
+        tiles: number of tiles of BLOCK rows; of n programs each takes every n-th.
     """
     last: tl.constexpr = len(WIDTHS) - 2
     sums_of = ()
@@ -333,7 +333,7 @@ class _Chain(torch.autograd.Function):
 
 
 def _constants(widths: Sequence[int], dropout: _Dropout, block: int) -> dict[str, Any]:
-    """Constants of one launch of a kernel, those of Triton among them."""
+    """Constants of one launch of a kernel, with Triton's own."""
     precision = triton_precision()
     return {
         **sizes_of(widths),

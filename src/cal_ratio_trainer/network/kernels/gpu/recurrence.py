@@ -96,8 +96,8 @@ def recurrence_forward(  # type: ignore[no-untyped-def]
         states: [slots or 1, units, jets], written: h of every slot, or of the last.
         cells: [slots, units, jets], written: c of every slot; not touched unless KEPT.
         jets, columns, slots: their numbers.
-        state_stride: units * jets, or 0 where only the last slot's h is wanted.
-        PRECISION: of the matrix products: 'ieee', 'tf32' or 'tf32x3'.
+        state_stride: units * jets, or 0 if only the last slot's h is wanted.
+        PRECISION: precision of the matrix products: 'ieee', 'tf32' or 'tf32x3'.
     """
     jet, inside, own = _tile(tl.program_id(0), jets, UNITS, PADDED, BLOCK)
     w_i, w_f, w_g, w_o = _all_gate_weights(recurrent, UNITS, PADDED)
@@ -123,7 +123,7 @@ def _state_before(kept, slot, slot_stride, own, inside):  # type: ignore[no-unty
 
 @compiled
 def _gate_gradients(i, f, g, o, c, c_before, dh, dc):  # type: ignore[no-untyped-def]
-    """Gradients of the four gates' sums and of c of the slot before, from those of a slot's h and c."""
+    """Gradients of the four gates' sums and of c of the slot before, from the gradients of a slot's h and c."""
     tanh_c = _tanh(c)
     d_o = dh * tanh_c * o * (1.0 - o)
     dc += dh * o * (1.0 - tanh_c * tanh_c)
@@ -142,7 +142,7 @@ def _store_gates(gates, places, gate_stride, mask, d_i, d_f, d_g, d_o):  # type:
 
 @compiled
 def _state_gradient(w_i, w_f, w_g, w_o, d_i, d_f, d_g, d_o, PRECISION: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The gradient of h of the slot before, [PADDED, BLOCK], from those of the four gates' sums."""
+    """The gradient of h of the slot before, [PADDED, BLOCK], from the gradients of the four gates' sums."""
     dh = tl.dot(tl.trans(w_i), d_i, input_precision=PRECISION)
     dh += tl.dot(tl.trans(w_f), d_f, input_precision=PRECISION)
     dh += tl.dot(tl.trans(w_g), d_g, input_precision=PRECISION)
@@ -198,13 +198,13 @@ def recurrence_backward(  # type: ignore[no-untyped-def]
     """The gradient of `recurrence_forward`; gates are computed again from the kept states.
 
     Args:
-        gradient: [slots, units, jets] of every slot's state where EVERY, else [1, units, jets] of the last one's.
-        gates, recurrent, places, jets, columns, slots: as there.
+        gradient: [slots, units, jets] for every slot's state if EVERY, else [1, units, jets] for the last one's.
+        gates, recurrent, places, jets, columns, slots: see `recurrence_forward`.
         states, cells: [slots, units, jets], h and c of every slot.
         gates_gradient: [4 units, columns]; the columns of constituents are written.
         sums: [programs, units + 1, 4 units], written: each program's part of the gradient of the recurrent kernel, and
-            in the last row of that of an empty slot's gate inputs.
-        tiles: of BLOCK jets; a program takes every n-th where there are n programs.
+            in the last row the gradient of an empty slot's gate inputs.
+        tiles: number of tiles of BLOCK jets; of n programs each takes every n-th.
     """
     w_i, w_f, w_g, w_o = _all_gate_weights(recurrent, UNITS, PADDED)
     gate_stride, slot_stride = columns.to(tl.int64) * UNITS, jets.to(tl.int64) * UNITS
@@ -249,7 +249,7 @@ _SHARED_BY_WIDE = 176 * 1024
 
 
 def fits(units: int, device: torch.device) -> bool:
-    """True where the kernels take so many units: 64 with the shared memory of an H100, 32 on smaller cards."""
+    """True if the kernels take so many units: 64 with the shared memory of an H100, 32 on smaller cards."""
     if units <= 32 or device.type != "cuda":
         return units <= MAX_UNITS
     # Older versions of PyTorch do not say it.

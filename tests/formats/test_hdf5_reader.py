@@ -7,13 +7,21 @@ import h5py
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.formats import hdf5_content
-from cal_ratio_trainer.formats.hdf5_content import BadHdf5, read_hdf5
+from cal_ratio_trainer.formats import hdf5_reader
+from cal_ratio_trainer.formats.hdf5_reader import BadHdf5, read_hdf5
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.earlier_files import keras_2_config, legacy_hdf5, numbered_hdf5, with_hdf5_changed
 from tests.formats.numpy_network import random_weights
 
+_START = hdf5_reader._run_reader
+
 BIAS = "main_output/main_output/bias:0"
+
+
+@pytest.fixture(autouse=True)
+def started_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads HDF5 data as the program does, by a process that is started for it."""
+    monkeypatch.setattr(hdf5_reader, "_run_reader", _START)
 
 
 @pytest.fixture(scope="module")
@@ -139,14 +147,14 @@ def test_a_config_is_read_only_where_it_is_a_text_of_reasonable_length() -> None
 
 def test_data_that_are_read_for_ever_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that does not end (here: one that sleeps) is stopped with a message."""
-    monkeypatch.setattr(hdf5_content, "_READER", ("-c", "import time; time.sleep(600)"))
-    monkeypatch.setattr(hdf5_content, "_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(hdf5_reader, "_READER", ("-c", "import time; time.sleep(600)"))
+    monkeypatch.setattr(hdf5_reader, "_TIMEOUT_S", 0.5)
     with pytest.raises(BadHdf5, match="reading it does not end"):
         read_hdf5(b"anything")
 
 
 @pytest.mark.parametrize("ending", ["import os; os.abort()", "raise SystemExit(3)", "print('no answer')"])
 def test_a_library_that_crashes_is_told_as_damage(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hdf5_content, "_READER", ("-c", ending))
+    monkeypatch.setattr(hdf5_reader, "_READER", ("-c", ending))
     with pytest.raises(BadHdf5, match="the library that reads it ended with"):
         read_hdf5(b"anything")
