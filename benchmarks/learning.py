@@ -33,7 +33,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 from benchmarks.rounded_products import MANTISSA_BITS, rounded_products
 from cal_ratio_trainer.config.loading import read_profile
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.cleaning import clean_for_training
@@ -117,7 +117,7 @@ def figures_of(run: Run, files: DemoFiles) -> dict[str, float]:
     matched = np.where(is_data, weights / weights[is_data].sum(), weights / weights[~is_data].sum())
     judged = evaluate_test_sample(
         ScoredJets(of_main, main["label"].astype(np.int64), main["mcEventWeight"].astype(np.float64)),
-        ScoredControlJets(of_control, is_data, matched, control["jet_pt"].astype(np.float64)),
+        ScoredJets.control(of_control, is_data, matched, control["jet_pt"].astype(np.float64)),
         c2st_seed=1,
     )
     return judged.numbers()

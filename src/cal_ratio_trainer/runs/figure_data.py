@@ -13,7 +13,7 @@ from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_his
 from cal_ratio_trainer.evaluation.importance import Importances
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.files.json_text import read_json
@@ -71,7 +71,7 @@ class EpochHistograms:
 
 
 def histograms_of(
-    main: ScoredJets, control: ScoredControlJets, ks: ControlRegionKs, main_part: MainPart = "validation"
+    main: ScoredJets, control: ScoredJets, ks: ControlRegionKs, main_part: MainPart = "validation"
 ) -> EpochHistograms:
     """The histograms of jets that a network has scored.
 

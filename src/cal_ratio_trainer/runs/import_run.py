@@ -16,7 +16,7 @@ from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, harmless
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.formats.keras_encoders import keras_layers
 from cal_ratio_trainer.formats.network_file import read_architecture, read_content, read_network
@@ -147,7 +147,7 @@ def _history(source: EarlierRun) -> tuple[list[HistoryRow] | None, list[str]]:
         return None, ["Its history is empty."]
     # Figures that stand in today's histories behind the earlier program's.
     nothing = np.zeros(0)
-    no_jets = ScoredControlJets(np.zeros((0, OUTPUTS)), np.zeros(0, dtype=bool), nothing, nothing)
+    no_jets = ScoredJets.control(np.zeros((0, OUTPUTS)), np.zeros(0, dtype=bool), nothing, nothing)
     nowhere = dict.fromkeys((*ks_of_control_jets(no_jets).to_dict(), "val_auc"), math.nan)
     notes = [f"Figures of its history that are not known here are left out: {listed(unknown)}."] if unknown else []
     notes.append("Its history has no AUC, so the rule auc-near-lowest-ks finds no best epoch in it; the others do.")

@@ -18,7 +18,7 @@ from cal_ratio_trainer.datasets.splits import FOLD, FoldRule, SetRule, UIntArray
 from cal_ratio_trainer.datasets.training_file import refuse_other_scaling
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
-from cal_ratio_trainer.evaluation.scored import FloatArray, JetKinematics, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import FloatArray, ScoredJets
 from cal_ratio_trainer.evaluation.sculpting import cluster_mass_and_width
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
@@ -108,10 +108,10 @@ class TestJets:
             raise InputFileError(self.file, f"has jets whose {REGION} is not known")
         return tuple(encoded.dictionary.to_pylist()), encoded.indices.to_numpy()
 
-    def scored_control(self, scores: FloatArray) -> ScoredControlJets:
+    def scored_control(self, scores: FloatArray) -> ScoredJets:
         """Its jets as those of control regions, with scores [jets, 3]."""
         names, region = self.regions
-        return ScoredControlJets(
+        return ScoredJets.control(
             scores=scores,
             is_data=np.asarray(self.jets.label == CONTROL_DATA),
             weights=self.weights,
@@ -198,7 +198,7 @@ class RunSample:
                 digest.update(np.ascontiguousarray(part.jets[name]).tobytes())
         return digest.hexdigest()[:16]
 
-    def scored_by(self, networks: Networks) -> tuple[ScoredJets, ScoredControlJets]:
+    def scored_by(self, networks: Networks) -> tuple[ScoredJets, ScoredJets]:
         """Main and control jets with the scores of the networks of a run, in inference mode.
 
         A network with parametrised masses reads the signal's own; any other jet is given those of a signal jet of the
@@ -225,7 +225,7 @@ class RunSample:
                 f"{len(columns)}"
             )
 
-    def judged_by(self, networks: Networks) -> ScoredControlJets | None:
+    def judged_by(self, networks: Networks) -> ScoredJets | None:
         """The same of the control regions that are judged only; None without any."""
         if self.judged is None:
             return None
@@ -283,7 +283,7 @@ def sample_of_set(
 
 def write_sample_of_set(
     sample: RunSample, networks: Networks, folder: Path, name: str
-) -> tuple[ScoredJets, ScoredControlJets, ScoredControlJets | None]:
+) -> tuple[ScoredJets, ScoredJets, ScoredJets | None]:
     """Scores main, control and judged jets, writes all files to the folder of the named set, and returns the scores."""
     main, control = sample.scored_by(networks)
     judged = sample.judged_by(networks)
@@ -341,34 +341,27 @@ def scored_jets(jets: pa.Table, scores: FloatArray, weights: FloatArray, metadat
         weights: [jets].
         metadata: its scaling gives the jets' pt in GeV back; 0-500 GeV where the file has none.
     """
-    return ScoredJets(
-        scores=scores,
-        labels=jets.column("label").to_numpy(),
-        weights=weights,
-        higgs_mass=_known(jets, "llp_mH"),
-        scalar_mass=_known(jets, "llp_mS"),
-        kinematics=jet_kinematics(jets, metadata.scaling),
-    )
+    masses = {"mH": _known(jets, "llp_mH"), "mS": _known(jets, "llp_mS")}
+    known = {name: values for name, values in masses.items() if values is not None}
+    columns = {**known, **jet_kinematics(jets, metadata.scaling)}
+    return ScoredJets(scores, jets.column("label").to_numpy(), weights, columns)
 
 
-def jet_kinematics(jets: pa.Table, scaling: Scaling | None) -> JetKinematics:
-    """Kinematics and truth of built jets; what a file does not hold is None, a null is NaN.
+def jet_kinematics(jets: pa.Table, scaling: Scaling | None) -> dict[str, FloatArray]:
+    """Columns of kinematics and truth of built jets, see `ScoredJets`; those that a file has, NaN for a null.
 
     Args:
         jets: scalar columns.
         scaling: the range of pt that became 0-1; None for 0-500 GeV.
     """
     scaling = scaling or LEGACY_SCALING
-    scaled_pt = _known(jets, "jet_pt")
     width = scaling.max_jet_pt - scaling.min_jet_pt
-    return JetKinematics(
-        pt=None if scaled_pt is None else scaled_pt * np.float32(width) + np.float32(scaling.min_jet_pt),
-        eta=_known(jets, "jet_eta"),
-        phi=_known(jets, "jet_phi"),
-        llp_eta=_known(jets, "llp_eta"),
-        llp_lxy=_known(jets, "llp_Lxy"),
-        llp_lz=_known(jets, "llp_Lz"),
-    )
+    names = {"jet_pt": "pt", "jet_eta": "eta", "jet_phi": "phi", "llp_eta": "llp_eta", "llp_Lxy": "llp_lxy"}
+    found = {ours: _known(jets, name) for name, ours in (names | {"llp_Lz": "llp_lz"}).items()}
+    known = {name: values for name, values in found.items() if values is not None}
+    if "pt" in known:
+        known["pt"] = known["pt"] * np.float32(width) + np.float32(scaling.min_jet_pt)
+    return known
 
 
 def _known(jets: pa.Table, name: str) -> FloatArray | None:

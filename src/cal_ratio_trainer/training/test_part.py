@@ -9,7 +9,7 @@ from torch import Tensor
 from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.evaluation.ks import PtRange
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.jet_file import writing
@@ -37,8 +37,8 @@ class ScoredTestPart:
     """
 
     main: ScoredJets
-    control: ScoredControlJets
-    judged: ScoredControlJets | None
+    control: ScoredJets
+    judged: ScoredJets | None
     trained: ScoredJets
     pt_ranges: tuple[PtRange, ...]
 
@@ -119,10 +119,10 @@ def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
     )
 
 
-def scored_control(control: TrainingSample, part: Part, logits: Tensor) -> ScoredControlJets:
+def scored_control(control: TrainingSample, part: Part, logits: Tensor) -> ScoredJets:
     """Control-region jets of a part with their scores."""
     positions = control.positions(part)
-    return ScoredControlJets(
+    return ScoredJets.control(
         scores=logits.softmax(dim=1).cpu().numpy(),
         is_data=control.is_data[positions],
         weights=control.weight[positions],
