@@ -1,9 +1,11 @@
 """Files of made-up jets."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
@@ -58,3 +60,10 @@ def load_training_data(
 ) -> tuple[TrainingData, NetworkInputs]:
     """The jets of a training and what the network reads of them, in memory."""
     return read_training_data(choose_training_data(settings, main_file, *filter(None, [control_file])))
+
+
+def white_png(width: int, height: int) -> bytes:
+    """A white picture. [pixels]"""
+    content = BytesIO()
+    Image.new("P", (width, height), 1).save(content, "png")
+    return content.getvalue()

@@ -123,7 +123,7 @@ def test_texts_stay_in_their_cells(rows: int, columns: int, text: str) -> None:
     from cal_ratio_trainer.plotting import drawing
 
     with drawing._settings():
-        figure = drawing._canvas("one panel").figure
+        figure = drawing._canvas(False).figure
         (axes,) = figure.axes
         drawing._empty(axes)
         draw_cells(axes, *table(rows, columns, text))

@@ -4,7 +4,6 @@ After an intended change: `pytest tests/plotting/test_images.py --mpl-generate-p
 look at every image that differs.
 """
 
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,6 @@ def test_looks_as_it_did(
     # Letters differ between versions of the font library. Other tests check the texts; the position of the
     # legend is visible from its lines and markers.
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
-    monkeypatch.setattr("cal_ratio_trainer.plotting.drawing._frames", OrderedDict())
     (path,) = drawings[name].write(tmp_path, DEMO)
     return at_half_size(path)
 

@@ -1,7 +1,6 @@
 """Figures of AUC against K-S sum: content and look."""
 
 import math
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +117,5 @@ def test_an_epoch_without_interval_is_a_point() -> None:
 def test_looks_as_it_did(drawing: Drawing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
     # Letters differ between versions of the font library.
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
-    monkeypatch.setattr("cal_ratio_trainer.plotting.drawing._frames", OrderedDict())
     (path,) = drawing.write(tmp_path, DEMO)
     return at_half_size(path)

@@ -5,13 +5,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cal_ratio_trainer.plotting import DEMO, Drawing, write_all
-from cal_ratio_trainer.plotting.pool import DrawingChild, DrawingFailed, DrawingPool, Request, draw_in_parallel
-from cal_ratio_trainer.workers.child import ChildDied
+from cal_ratio_trainer.plotting.pool import DrawingFailed, DrawingPool, draw_in_parallel
+from cal_ratio_trainer.workers.child import Child, ChildDied
 
 from .some_drawings import crossing, line, marked, unfinished
 
@@ -83,10 +84,10 @@ def test_a_figure_that_kills_every_process_is_named_and_the_others_are_drawn(tmp
 def test_where_no_process_can_be_started_the_figures_are_drawn_in_this_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_many(self: DrawingChild) -> None:
+    def too_many(self: Child, **given: Any) -> None:
         raise OSError("too many processes")
 
-    monkeypatch.setattr(DrawingChild, "__init__", too_many)
+    monkeypatch.setattr(Child, "__init__", too_many)
     with DrawingPool(2) as pool:
         pool.submit(lines(["a", "b"]), tmp_path, DEMO)
         assert pool.finish() == {}
@@ -131,25 +132,28 @@ def test_what_cannot_travel_is_named(tmp_path: Path) -> None:
 
 
 def test_signals_of_the_job_do_not_stop_a_worker_and_the_end_of_its_owner_does(tmp_path: Path) -> None:
-    worker = DrawingChild()
-    assert worker.draw(Request(lines(["a"])[0], tmp_path, DEMO)).error is None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        worker._process.send_signal(number)
-    assert worker.draw(Request(lines(["b"])[0], tmp_path, DEMO)).error is None
-    worker.stop()
-    assert worker._process.poll() is not None
+    with DrawingPool(1) as pool:
+        pool.submit(lines(["a"]), tmp_path, DEMO)
+        assert pool.finish() == {}
+        (child,) = pool._idle
+        for number in (signal.SIGINT, signal.SIGTERM):
+            child._process.send_signal(number)
+        pool.submit(lines(["b"]), tmp_path, DEMO)
+        assert (pool.finish(), pool._idle) == ({}, [child])
+    assert child._process.poll() is not None
 
 
 OWNER = """
 import sys
 from pathlib import Path
 from cal_ratio_trainer.plotting import DEMO, Drawing
-from cal_ratio_trainer.plotting.pool import Request, DrawingChild
+from cal_ratio_trainer.plotting.pool import DrawingPool
 from tests.plotting.some_drawings import line
 
-worker = DrawingChild()
-worker.draw(Request(Drawing("a", line, (1.0,)), Path(sys.argv[1]), DEMO))
-print(worker._process.pid, flush=True)
+pool = DrawingPool(1)
+pool.submit([Drawing("a", line, (1.0,))], Path(sys.argv[1]), DEMO)
+pool.finish()
+print(pool._idle[0]._process.pid, flush=True)
 sys.stdin.read()
 """
 
@@ -170,9 +174,9 @@ def test_a_worker_takes_no_module_from_the_current_folder(tmp_path: Path, monkey
     for name in ("json", "pickle", "matplotlib", "cal_ratio_trainer"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from the current folder')")
     monkeypatch.chdir(tmp_path)
-    worker = DrawingChild()
-    assert worker.draw(Request(lines(["a"])[0], tmp_path, DEMO)).error is None
-    worker.stop()
+    with DrawingPool(1) as pool:
+        pool.submit(lines(["a"]), tmp_path, DEMO)
+        assert (pool.finish(), pool.drawn, pool._deaths) == ({}, 1, 0)
 
 
 def test_a_worker_has_no_use_for_torch(tmp_path: Path) -> None:
@@ -191,14 +195,15 @@ def processes_for_few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("processes_for_few_figures")
-def test_whoever_waits_for_many_figures_draws_too_but_none_that_killed_a_process(tmp_path: Path) -> None:
+def test_after_five_deaths_this_process_draws_but_none_that_killed_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("cal_ratio_trainer.plotting.pool.available_cores", lambda: 1)
+    deadly = [Drawing(f"deadly {number}", unfinished, (None, signal.SIGKILL)) for number in range(3)]
     with DrawingPool(1) as pool:
-        pool.submit([Drawing("deadly", unfinished, (None, signal.SIGKILL))], tmp_path, DEMO, order=1)
-        while not pool._deaths:
-            time.sleep(0.01)
-        pool.submit(lines(["a", "b", "c"]), tmp_path, DEMO)
-        assert [path.name for path in pool.finish()] == ["deadly"]
-    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png", "c.png"}
+        pool.submit([*deadly, *lines(["a", "b"])], tmp_path, DEMO)
+        assert sorted(path.name for path in pool.finish()) == [each.name for each in deadly]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png"}
 
 
 @pytest.mark.usefixtures("processes_for_few_figures")

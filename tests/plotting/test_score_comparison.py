@@ -1,6 +1,5 @@
 """Content of the figures that compare two sets of scores."""
 
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +69,6 @@ def test_every_figure_is_written_under_its_name(tmp_path: Path) -> None:
 @pytest.mark.mpl_image_compare(tolerance=TOLERANCE, style="default", savefig_kwargs={"dpi": 100})
 def test_compared_scores_look_as_they_did(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
     monkeypatch.setattr(Text, "draw", lambda self, renderer: None)
-    monkeypatch.setattr("cal_ratio_trainer.plotting.drawing._frames", OrderedDict())
     jets = [plausible_jets(1500, seed) for seed in (3, 4)]
     # The second network has the scores of the first with noise.
     both = 0.7 * jets[0].scores + 0.3 * jets[1].scores

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
 
 from cal_ratio_trainer.evaluation import ScoredJets
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
@@ -262,19 +261,6 @@ def test_plots_of_a_pt_range_say_it_in_gev_and_show_its_own_distance(
 def test_a_pt_range_without_scaling_keeps_its_name() -> None:
     assert pt_range_title(PtRange("mid", 0.25, 0.5)) == "mid $p_T$"
     assert pt_range_title(PtRange("low", 0.0, 0.25, (40, 155))) == "40 < $p_T$ < 155 GeV"
-
-
-def test_figures_that_share_a_frame_look_like_those_that_do_not(
-    epoch: tuple[dict[str, ScoreHistograms], ControlRegionKs], tmp_path: Path
-) -> None:
-    for each in epoch_drawings(7, *epoch)[:8]:
-        (shared,) = each.write(tmp_path / "shared", DEMO)
-        (again,) = each.write(tmp_path / "again", DEMO)
-        (alone,) = replace(each, default_ticks=False).write(tmp_path / "alone", DEMO)
-        assert again.read_bytes() == shared.read_bytes()
-        first, second = (np.asarray(Image.open(path).convert("L"), dtype=float) for path in (shared, alone))
-        # Ticks are above the data in one figure and below in the other.
-        assert np.mean(np.abs(first - second) > 8) < 0.002
 
 
 def test_lines_are_train_points_are_test_and_below_is_their_difference_over_its_error() -> None:

@@ -16,15 +16,14 @@ from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling, built_units
 from cal_ratio_trainer.jets.schema import MISSING_T0
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
-from cal_ratio_trainer.plotting.png import png_bytes
 from cal_ratio_trainer.plotting.variables import VariableFigure
 from cal_ratio_trainer.reporting.jet_file_report import compare_files
 from cal_ratio_trainer.reporting.jet_files import Quantity, compared
-from tests.factories.files import write_flat
+from tests.factories.files import white_png, write_flat
 from tests.factories.jets import converted_jets, converted_metadata
 from tests.reporting.some_reports import HOSTILE
 
-PIXEL = png_bytes(np.full((1, 1, 4), 255, dtype=np.uint8))
+PIXEL = white_png(1, 1)
 BUILT: dict[str, Any] = {"stage": "built", "scaling": Scaling(min_jet_pt=0, max_jet_pt=500), "units": built_units()}
 
 

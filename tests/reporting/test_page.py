@@ -6,11 +6,9 @@ import io
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from cal_ratio_trainer.plotting.png import png_bytes
 from cal_ratio_trainer.reporting.page import (
     MAX_OPEN_ROWS,
     Markup,
@@ -21,12 +19,13 @@ from cal_ratio_trainer.reporting.page import (
     bold,
     page_html,
 )
+from tests.factories.files import white_png
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with an image in it, and one beside it."""
-    image = png_bytes(np.full((2, 3, 4), 255, dtype=np.uint8))
+    image = white_png(3, 2)
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "a b.png").write_bytes(image)
     (tmp_path / "outside.png").write_bytes(image)

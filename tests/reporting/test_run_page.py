@@ -255,7 +255,7 @@ def test_a_fold_set_has_a_page_with_links_to_those_of_its_networks(files: tuple[
     assert work is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-        patch.setattr("cal_ratio_trainer.training.train_networks.redraw_run", lambda run: [])
+        patch.setattr("cal_ratio_trainer.runs.run.Run.redraw", lambda run: [])
         summary = train_networks(work, lambda text: None, lambda figures: "", show=RunPages())
     found = structure_of(summary.run.page_file)
     assert {"fold_0/index.html", "fold_1/index.html"} <= set(found.addresses)

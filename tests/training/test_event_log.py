@@ -12,12 +12,11 @@ from tensorboard.plugins.hparams import metadata
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.plotting.catalogue import epoch_plot_names
-from cal_ratio_trainer.plotting.png import png_bytes
 from cal_ratio_trainer.runs.figure_data import read_evaluation
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training.event_log import FOLDER, event_log
 from cal_ratio_trainer.training.monitoring import HYPER_PARAMETERS
-from tests.factories.files import write_training_files
+from tests.factories.files import white_png, write_training_files
 from tests.factories.runs import TINY, train_small
 
 SETTINGS = TrainSettings.make(epochs=4)
@@ -46,7 +45,7 @@ def row(epoch: int) -> dict[str, float]:
 def draw_epoch(run: Run, epoch: int) -> None:
     """Writes the figures of an epoch as if they were drawn."""
     for name in epoch_plot_names(epoch):
-        (run.path / f"{name}.png").write_bytes(png_bytes([[[epoch] * 4] * 3] * 2))
+        (run.path / f"{name}.png").write_bytes(white_png(3, 2 + epoch))
 
 
 def test_every_value_stands_under_its_group_and_nan_is_a_gap(tmp_path: Path) -> None:

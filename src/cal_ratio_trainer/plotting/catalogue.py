@@ -66,7 +66,6 @@ class EpochFigure:
         draw: a function of a module's top level, called with the axes (main and ratio axes where there are two) and
             the content.
         with_ratio: see `Drawing`.
-        default_ticks: likewise.
     """
 
     name: str
@@ -74,7 +73,6 @@ class EpochFigure:
     content: Callable[[ScoredEpoch], Content]
     draw: Callable[..., None]
     with_ratio: bool = False
-    default_ticks: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,14 +85,12 @@ class FinalFigures:
         draw: a function of a module's top level, called with the axes (main and ratio axes where there are two) and
             the content.
         with_ratio: see `Drawing`.
-        default_ticks: likewise.
     """
 
     name: str
     cases: Callable[[TestFigures], Iterable[tuple[str, Content]]]
     draw: Callable[..., None]
     with_ratio: bool = False
-    default_ticks: bool = False
 
 
 def epoch_drawings(
@@ -107,7 +103,7 @@ def epoch_drawings(
     """All figures of an epoch; arguments as `ScoredEpoch`."""
     source = ScoredEpoch(epoch, histograms, ks, main_jets, control_jets)
     return [
-        Drawing(f"{epoch:03d}_{each.name}", each.draw, each.content(source), each.with_ratio, each.default_ticks)
+        Drawing(f"{epoch:03d}_{each.name}", each.draw, each.content(source), each.with_ratio)
         for each in EPOCH_FIGURES
         if each.needs in histograms
     ]
@@ -121,7 +117,7 @@ def epoch_plot_names(epoch: int, with_control: bool = True) -> list[str]:
 def final_drawings(figures: TestFigures) -> list[Drawing]:
     """All final figures; those without a basis in the data are left out."""
     return [
-        Drawing(re.sub("<.*>", case, each.name), each.draw, content, each.with_ratio, each.default_ticks)
+        Drawing(re.sub("<.*>", case, each.name), each.draw, content, each.with_ratio)
         for each in FINAL_FIGURES
         for case, content in each.cases(figures)
     ]
@@ -149,7 +145,6 @@ EPOCH_FIGURES: list[EpochFigure] = [
             _MAIN,
             partial(content, output),
             draw_scores,
-            default_ticks=True,
         )
         for output in Label
         for suffix, content in (("_linear", _main_linear), ("", _main_logit))
@@ -161,7 +156,6 @@ EPOCH_FIGURES: list[EpochFigure] = [
             partial(_control_logit, name, output),
             draw_data_and_simulation,
             with_ratio=True,
-            default_ticks=True,
         )
         for name in (_CONTROL, *(f"{_CONTROL}_{pt_range}Pt" for pt_range in ("low", "mid", "high")))
         for output in Label
@@ -206,52 +200,38 @@ FINAL_FIGURES: list[FinalFigures] = [
         "<output>_predictions",
         lambda figures: ((each.output, (each, True, "Test part")) for each in figures.histograms.logit),
         draw_scores,
-        default_ticks=True,
     ),
     FinalFigures(
         "<output>_predictions_linear",
         lambda figures: ((each.output, (each, False, "Test part")) for each in figures.histograms.linear),
         draw_scores,
-        default_ticks=True,
     ),
     FinalFigures(
         "<output>_predictions_half_linear",
         lambda figures: ((each.output, (each, True, "Test part")) for each in figures.histograms.linear),
         draw_scores,
-        default_ticks=True,
     ),
-    FinalFigures(
-        "adv_<output>_predictions", _control_scores, draw_data_and_simulation, with_ratio=True, default_ticks=True
-    ),
+    FinalFigures("adv_<output>_predictions", _control_scores, draw_data_and_simulation, with_ratio=True),
     FinalFigures(
         "cr_<region>_<output>_predictions",
         _region_scores,
         draw_data_and_simulation,
         with_ratio=True,
-        default_ticks=True,
     ),
     # The earlier program called the mixture BIB. It had a name for the figure of QCD too, but never wrote that.
-    FinalFigures(
-        "roc_curve_atlas_rej_bib", lambda figures: [("", (figures.rocs[0], None))], draw_curve, default_ticks=True
-    ),
+    FinalFigures("roc_curve_atlas_rej_bib", lambda figures: [("", (figures.rocs[0], None))], draw_curve),
     FinalFigures(
         "roc_curve_atlas_rej_bib_<mH>",
         lambda figures: ((curve.name, (curve, figures.rocs[0])) for curve in figures.rocs[3:]),
         draw_curve,
-        default_ticks=True,
     ),
-    FinalFigures(
-        "roc_curve_atlas_rej_qcd", lambda figures: [("", (figures.rocs[1], None))], draw_curve, default_ticks=True
-    ),
+    FinalFigures("roc_curve_atlas_rej_qcd", lambda figures: [("", (figures.rocs[1], None))], draw_curve),
     FinalFigures(
         "roc_curve_atlas_rej_qcd_<mH>",
         lambda figures: ((curve.name, (curve, figures.rocs[1])) for curve in figures.qcd_rocs),
         draw_curve,
-        default_ticks=True,
     ),
-    FinalFigures(
-        "roc_curve_qcd_and_bib", lambda figures: [("", figures.rocs[1:3])], draw_pure_curves, default_ticks=True
-    ),
+    FinalFigures("roc_curve_qcd_and_bib", lambda figures: [("", figures.rocs[1:3])], draw_pure_curves),
     FinalFigures("SoverB_scan", lambda figures: [("", (figures.scans[0],))], draw_scan, with_ratio=True),
     FinalFigures(
         "SoverB_scan_<scan>",

@@ -7,8 +7,7 @@ matplotlib and mplhep are imported with the first figure only.
 
 import re
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -17,16 +16,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cal_ratio_trainer.files.atomic import replacing
-from cal_ratio_trainer.plotting.png import png_bytes
 from cal_ratio_trainer.plotting.style import FigureLabels
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_LEGEND_LINE, _LEGEND_GAP = 0.036, 0.012
+"""Height of a line of a legend, and space between legend and heading, as shares of the figure."""
+_LEGEND_WIDTH, _HANDLE, _LETTER = 504.0, 45.0, 5.5
+"""Width of frame, margin right of it and gap between columns; of line or marker with gap; of a letter. [points]"""
+_POINTS_AN_INCH, _LETTER_BY_SIZE = 72, 0.53
+_MAIN_PANEL = "main panel"
+_WIDTH, _TOP, _HEADING = 0.825, 0.925, 0.941
+"""Width and upper end of the main panel, and the base line of the heading, as shares of the figure."""
+
+_NOTHING = {"CreationDate": None, "Creator": None, "Producer": None}
+"""Metadata of a PDF without program version and date: the same figure gives the same bytes."""
 
 # matplotlib's settings are global; the style holds for one figure at a time.
 _ONE_AT_A_TIME = threading.RLock()
@@ -37,52 +45,61 @@ class Drawing:
     """One figure.
 
     Attributes:
-        name: of its file, without folder and ending.
-        draw: a function of a module's top level; called with the axes (the main and the ratio axes where there are
-            two) and `content`.
-        content: its content: dataclasses of numbers and small arrays, as processes can send them.
-        with_ratio: it has a second panel below for ratios.
-        default_ticks: nothing is done to axes, titles or frame but setting scales, limits, titles, major ticks with
-            labels of their own, and a legend above the frame; other ticks are those that matplotlib chooses for
-            scales and limits. Such figures share what is around their data, and take half the time.
+        name: name of the file, without folder and ending.
+        draw: function of a module's top level, called with the axes (main and ratio axes of a figure with two panels)
+            and `content`. The axes are used again: what it does beyond drawing on them and setting scales, limits,
+            titles, ticks and their labels would stay for the next figure.
+        content: dataclasses of numbers and small arrays, as processes can send them.
+        with_ratio: there is a second panel below for ratios, which shares the x axis.
     """
 
     name: str
     draw: Callable[..., None]
     content: tuple[Any, ...]
     with_ratio: bool = False
-    default_ticks: bool = False
 
     def write(self, folder: Path, labels: FigureLabels) -> list[Path]:
         """Draws it.
 
         Returns:
-            The files written: a PNG, a PDF or both, as `labels` says.
+            The files written: a PNG, and a PDF if `labels` asks for one; each is replaced in one step.
 
         Raises:
             OSError: a file cannot be written; it is then as it was.
         """
-        path = folder / self.name
-        if self.with_ratio:
-            with drawing_with_ratio(path, labels, self.default_ticks) as panels:
-                self.draw(*panels, *self.content)
-        else:
-            with drawing(path, labels, self.default_ticks) as axes:
-                self.draw(axes, *self.content)
-        return [path.with_name(path.name + suffix) for suffix in labels.suffixes]
+        files = [folder / f"{self.name}{suffix}" for suffix in labels.suffixes]
+        with _ONE_AT_A_TIME, _settings():
+            canvas = _canvas(self.with_ratio)
+            try:
+                self._draw_on(canvas.figure, labels)
+                for file in files:
+                    # A figure can be drawn again: it need not outlive a power cut, and waiting for the disk would
+                    # take longer than drawing.
+                    with replacing(file, durable=False) as temporary:
+                        if file.suffix == ".pdf":
+                            canvas.print_figure(temporary, format="pdf", metadata=_NOTHING)
+                        else:
+                            temporary.write_bytes(_png(canvas))
+            except BaseException:
+                _canvas.cache_clear()
+                raise
+        return files
 
     def figure(self, labels: FigureLabels) -> "Figure":
         """A matplotlib figure of it in the same style, for a notebook or to change further; nothing is written."""
         with _ONE_AT_A_TIME, _settings():
-            figure: Figure = _new_canvas("with ratio" if self.with_ratio else "one panel").figure
+            figure: Figure = _new_canvas(self.with_ratio).figure
             figure.__class__ = _notebook_figure()
-            panels = figure.axes
-            for axes in panels:
-                _empty(axes)
-            self.draw(*panels, *self.content)
-            _fit_titles(panels)
-            _add_heading(panels[0], labels)
+            self._draw_on(figure, labels)
         return figure
+
+    def _draw_on(self, figure: "Figure", labels: FigureLabels) -> None:
+        panels = figure.axes
+        for axes in panels:
+            _empty(axes)
+        self.draw(*panels, *self.content)
+        _fit_titles(panels)
+        _add_heading(panels[0], labels)
 
 
 @cache
@@ -105,32 +122,19 @@ def write_all(drawings: Iterable[Drawing], folder: Path, labels: FigureLabels) -
     return [file for each in drawings for file in each.write(folder, labels)]
 
 
-@contextmanager
-def drawing(path: Path, labels: FigureLabels, default_ticks: bool = False) -> Iterator["Axes"]:
-    """Empty axes in ATLAS style; the figure is written when the block ends well.
+def _png(canvas: Any) -> bytes:
+    """The figure as PNG with a palette: half as large, which counts for a page that holds many figures.
 
-    The axes are used again: what is done to them beyond drawing on them and setting scales, limits, titles, ticks and
-    their labels would stay for the next figure.
-
-    Args:
-        path: the file without its ending, which `labels` decides; each is replaced in one step.
-        labels: for the heading above the frame, where it covers no data.
-        default_ticks: see `Drawing`.
-
-    Raises:
-        OSError: the file cannot be written; it is then as it was.
+    No colour moves by more than some 5 of 255. Nothing but the image is inside: the same figure gives the same bytes.
     """
-    with _drawing(path, labels, "one panel", default_ticks) as panels:
-        yield panels[0]
+    from PIL import Image
 
-
-@contextmanager
-def drawing_with_ratio(
-    path: Path, labels: FigureLabels, default_ticks: bool = False
-) -> Iterator[tuple["Axes", "Axes"]]:
-    """The same with a lower panel for ratios that shares the x axis: (main axes, ratio axes)."""
-    with _drawing(path, labels, "with ratio", default_ticks) as panels:
-        yield panels[0], panels[1]
+    canvas.draw()
+    # With the opacity, quantisation would spend colours on it.
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    content = BytesIO()
+    image.quantize(method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(content, "png", dpi=(100, 100))
+    return content.getvalue()
 
 
 def legend_above(axes: "Axes", text: str = "", columns: int = 3, handles: Any = None, names: Any = None) -> None:
@@ -139,7 +143,7 @@ def legend_above(axes: "Axes", text: str = "", columns: int = 3, handles: Any = 
     Args:
         axes: the main axes of a figure.
         text: lines above the entries.
-        columns: entries beside each other, where these are not too long.
+        columns: entries beside each other, if these are not too long.
         handles, names: entries, in place of those of the artists with a label.
     """
     if handles is None:
@@ -178,45 +182,6 @@ def _columns_of_legend(lengths: list[int], most: int) -> int:
     return 1
 
 
-_LEGEND_LINE, _LEGEND_GAP = 0.036, 0.012
-"""Height of a line of a legend, and space between legend and heading, as shares of the figure."""
-_LEGEND_WIDTH, _HANDLE, _LETTER = 504.0, 45.0, 5.5
-"""Width of frame, margin right of it and gap between columns; of line or marker with gap; of a letter. [points]"""
-
-
-@contextmanager
-def _drawing(path: Path, labels: FigureLabels, layout: str, default_ticks: bool) -> Iterator[tuple["Axes", ...]]:
-    with _ONE_AT_A_TIME, _settings():
-        canvas = _canvas(layout)
-        panels = tuple(canvas.figure.axes)
-        try:
-            for axes in panels:
-                _empty(axes)
-            yield panels
-            _fit_titles(panels)
-            heading = _add_heading(panels[0], labels)
-            for suffix in labels.suffixes:
-                # A figure can be drawn again: it need not outlive a power cut, and waiting for the disk would take
-                # longer than drawing.
-                with replacing(path.with_name(path.name + suffix), durable=False) as temporary:
-                    if suffix == ".pdf":
-                        # No program version and no date inside: the same figure gives the same bytes.
-                        nothing = {"CreationDate": None, "Creator": None, "Producer": None}
-                        canvas.print_figure(temporary, format="pdf", metadata=nothing)
-                    else:
-                        temporary.write_bytes(_png(canvas, heading, (layout, labels) if default_ticks else None))
-        except BaseException:
-            _canvas.cache_clear()
-            raise
-
-
-def _png(canvas: Any, heading: list["Artist"], shared_by: tuple[str, FigureLabels] | None) -> bytes:
-    if shared_by is None:
-        canvas.draw()
-        return png_bytes(canvas.buffer_rgba())
-    return png_bytes(shared_frame(canvas, heading, shared_by).drawn_over(canvas, heading))
-
-
 @contextmanager
 def _settings() -> Iterator[None]:
     import matplotlib
@@ -233,7 +198,7 @@ def _style() -> Any:
         **mplhep.style.ATLAS,
         # Plain tick labels: mathematical text on every tick takes half of the drawing time.
         "axes.formatter.use_mathtext": False,
-        # A common factor or offset would stand where the heading is.
+        # A common factor or offset would be written over the heading.
         "axes.formatter.limits": (-4, 5),
         "axes.formatter.useoffset": False,
         "axes.autolimit_mode": "data",
@@ -247,23 +212,23 @@ def _style() -> Any:
 
 
 @cache
-def _canvas(layout: str) -> Any:
+def _canvas(with_ratio: bool) -> Any:
     """The one canvas that all figures of a layout are drawn on: making its ticks anew takes as long as all the rest."""
-    return _new_canvas(layout)
+    return _new_canvas(with_ratio)
 
 
-def _new_canvas(layout: str) -> Any:
+def _new_canvas(with_ratio: bool) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 6), dpi=100)
-    if layout == "with ratio":
+    if with_ratio:
         main = figure.add_axes((0.145, 0.345, 0.825, 0.58), label=_MAIN_PANEL)
         figure.add_axes((0.145, 0.125, 0.825, 0.2), sharex=main)
         main.tick_params(labelbottom=False)
     else:
         main = figure.add_axes((0.145, 0.125, 0.825, 0.8), label=_MAIN_PANEL)
-    # Where a factor cannot be helped, left of the heading.
+    # An unavoidable factor goes left of the heading.
     main.yaxis.get_offset_text().set_x(-0.12)
     return FigureCanvasAgg(figure)
 
@@ -300,21 +265,15 @@ def _fit_titles(panels: Iterable["Axes"]) -> None:
             title.set_fontsize(max(min(float(title.get_fontsize()), room / (_LETTER_BY_SIZE * longest)), 9.0))
 
 
-_POINTS_AN_INCH, _LETTER_BY_SIZE = 72, 0.53
-_MAIN_PANEL = "main panel"
-_WIDTH, _TOP, _HEADING = 0.825, 0.925, 0.941
-"""Width and upper end of the main panel, and the base line of the heading, as shares of the figure."""
-
-
-def _add_heading(axes: "Axes", labels: FigureLabels) -> list["Artist"]:
+def _add_heading(axes: "Axes", labels: FigureLabels) -> None:
     from matplotlib.transforms import blended_transform_factory
 
-    # At the same height whether a legend stands above the frame or not.
+    # At the same height whether there is a legend above the frame or not.
     place = blended_transform_factory(axes.transAxes, axes.figure.transFigure)
     name = axes.text(
         0.0, _HEADING, labels.experiment, transform=place, fontsize=18, fontweight="bold", fontstyle="italic"
     )
-    behind = axes.annotate(
+    axes.annotate(
         labels.qualifiers,
         xy=(1.0, 0.0),
         xycoords=name,
@@ -323,93 +282,4 @@ def _add_heading(axes: "Axes", labels: FigureLabels) -> list["Artist"]:
         fontsize=18,
         va="bottom",
     )
-    right = axes.text(1.0, _HEADING, labels.conditions, transform=place, fontsize=15, ha="right")
-    return [name, behind, right]
-
-
-_KEPT = 64
-
-_frames: "OrderedDict[Hashable, Frame]" = OrderedDict()
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """The pixels of a frame.
-
-    Attributes:
-        positions: [pixels] of those that are not empty, in the image row by row.
-        colours: [pixels, 4] red, green, blue and opacity, 0 to 255.
-    """
-
-    positions: NDArray[np.intp]
-    colours: NDArray[np.uint8]
-
-    def drawn_over(self, canvas: Any, heading: list["Artist"]) -> NDArray[np.uint8]:
-        """The image of the figure's data with this frame on top, [height, width, 4]; the ticks stay in sight."""
-        with _hidden([*_of_frame(canvas.figure.axes), *heading]):
-            canvas.draw()
-        image: NDArray[np.uint8] = np.array(canvas.buffer_rgba())
-        pixels = image.reshape(-1, 4)
-        below = pixels[self.positions, :3].astype(np.uint16)
-        opacity = self.colours[:, 3:].astype(np.uint16)
-        mixed = (self.colours[:, :3] * opacity + below * (255 - opacity) + 127) // 255
-        pixels[self.positions, :3] = mixed.astype(np.uint8)
-        return image
-
-
-def shared_frame(canvas: Any, heading: list["Artist"], kind: Hashable) -> Frame:
-    """The frame of the figure, drawn only if no earlier figure had the same.
-
-    Args:
-        canvas: holds the figure, whose ticks follow from scales and limits alone.
-        heading: the artists of the heading, which belong to the frame.
-        kind: layout and text of the heading.
-    """
-    states = (
-        (
-            *(axes.get_xscale(), axes.get_yscale(), axes.get_xlim(), axes.get_ylim()),
-            *(axes.get_xlabel(), axes.get_ylabel(), axes.get_position().bounds),
-            tuple(axes.get_xticks()),
-        )
-        for axes in canvas.figure.axes
-    )
-    key = (kind, *states)
-    if key not in _frames:
-        _frames[key] = _draw(canvas, heading)
-        if len(_frames) > _KEPT:
-            _frames.popitem(last=False)
-    _frames.move_to_end(key)
-    return _frames[key]
-
-
-def _draw(canvas: Any, heading: list["Artist"]) -> Frame:
-    panels = canvas.figure.axes
-    frame = {id(artist) for artist in (*_of_frame(panels), *heading)}
-    data = [artist for axes in panels for artist in axes.get_children() if id(artist) not in frame]
-    background = canvas.figure.patch
-    opacity = background.get_alpha()
-    background.set_alpha(0.0)
-    try:
-        with _hidden(data):
-            canvas.draw()
-        pixels = np.array(canvas.buffer_rgba()).reshape(-1, 4)
-    finally:
-        background.set_alpha(opacity)
-    positions = np.flatnonzero(pixels[:, 3])
-    return Frame(positions, pixels[positions])
-
-
-def _of_frame(panels: Iterable["Axes"]) -> list["Artist"]:
-    return [artist for axes in panels for artist in (axes.xaxis, axes.yaxis, *axes.spines.values())]
-
-
-@contextmanager
-def _hidden(artists: list["Artist"]) -> Iterator[None]:
-    shown = [artist for artist in artists if artist.get_visible()]
-    for artist in shown:
-        artist.set_visible(False)
-    try:
-        yield
-    finally:
-        for artist in shown:
-            artist.set_visible(True)
+    axes.text(1.0, _HEADING, labels.conditions, transform=place, fontsize=15, ha="right")

@@ -226,9 +226,9 @@ def score_report_drawings(histograms: ScoreHistograms, prefix: str) -> list[Draw
             name, y_is_log = f"{prefix}{each.output}_{binning}", binning != "linear"
             if {"data", "mc"} <= set(each.classes):
                 given = (each, "", y_is_log)
-                drawings.append(Drawing(name, draw_data_and_simulation, given, with_ratio=True, default_ticks=True))
+                drawings.append(Drawing(name, draw_data_and_simulation, given, with_ratio=True))
             else:
-                drawings.append(Drawing(name, draw_scores, (each, y_is_log, ""), default_ticks=True))
+                drawings.append(Drawing(name, draw_scores, (each, y_is_log, "")))
     return drawings
 
 

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import math
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from cal_ratio_trainer.errors import harmless
-from cal_ratio_trainer.plotting.png import SIGNATURE, embedded_png, image_size
 from cal_ratio_trainer.results import escaped
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class Markup(str):
@@ -204,8 +207,8 @@ def _shape_images_and_tables(tokens: Sequence[Any], folder: Path) -> None:
 
 
 def _image_html(folder: Path, image: Any, with_caption: bool) -> str:
-    data = embedded_png(_read_png(folder, str(image.attrs["src"])))
-    width, height = image_size(data)
+    data = _read_png(folder, str(image.attrs["src"]))
+    width, height = struct.unpack(">II", data[16:24])
     said = escape("".join(child.content for child in image.children or ()))
     source = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
     html = (
@@ -220,7 +223,7 @@ def _read_png(folder: Path, source: str) -> bytes:
     if not path.is_relative_to(folder.resolve()):
         raise ValueError(f"{source} lies outside {folder}")
     data = path.read_bytes()
-    if not data.startswith(SIGNATURE):
+    if not data.startswith(_PNG_SIGNATURE):
         raise ValueError(f"{source} is no PNG")
     return data
 
