@@ -11,13 +11,14 @@ from safetensors.torch import load_file
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
-from cal_ratio_trainer.datasets.sample import TrainingData, TrainingTensors
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.summary import figures_of_regions
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.store import read_metadata, write_jets
+from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainSettings, StepSums
 from cal_ratio_trainer.network.domain.distance import Distance
@@ -84,8 +85,9 @@ def test_sums_of_data_and_simulation_are_equal_in_each_region_and_regions_have_t
 ) -> None:
     data = data_of(settings(files, tmp_path))
     sums = {
-        (name, is_data): data.regions[name].weight[data.regions[name].is_data == is_data].sum()
-        for name in data.control.region_names
+        (region.name, is_data): region.weight[region.is_data == is_data].sum()
+        for region in data.regions
+        if region.share
         for is_data in (False, True)
     }
     assert sums["dijets", True] == pytest.approx(sums["dijets", False])
@@ -111,7 +113,7 @@ def test_what_is_judged_only_is_never_trained_on_and_shares_no_event_with_what_i
     assert shared.any()
     assert set(data.judged.part[shared].tolist()) == {Part.TEST}
     # Events that only the judged file has are all used.
-    assert len(data.regions["other"].jets) == 300
+    assert len(data.regions[-1].jets) == 300
 
 
 def distance_of(jets: ControlJets, shares: tuple[float, ...]) -> float:
@@ -141,7 +143,7 @@ def test_the_distance_of_regions_is_that_of_each_in_its_share_not_that_of_their_
     assert float(other._distance(table)[0]) == pytest.approx(0.9 * first + 0.1 * second, rel=1e-5)
 
 
-def gradients_of(step: TrainingStep, data: TrainingTensors) -> torch.Tensor:
+def gradients_of(step: TrainingStep, data: JetTensors) -> torch.Tensor:
     """Gradient of all weights."""
     jets = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, MAIN + CONTROL))
     step.prepare(data, [jets], 0)
@@ -221,7 +223,9 @@ def test_each_region_has_its_figures_in_history_record_and_evaluation(run: Run) 
 def test_without_several_regions_nothing_has_a_name(files: dict[str, str], tmp_path: Path) -> None:
     chosen = settings(files, tmp_path, cr_training_file={"dijets": files["dijets"]}, cr_shares=None, cr_judge_file=None)
     alone = data_of(chosen)
-    assert (alone.control.region, alone.regions, alone.judged) == (None, {}, None)
+    assert not alone.compares_regions
+    assert [region.name for region in alone.regions] == ["dijets"]
+    assert alone.judged is None
 
 
 def test_one_region_is_judged_beside_another_and_trained_as_without_it(files: dict[str, str], tmp_path: Path) -> None:

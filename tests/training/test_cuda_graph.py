@@ -9,9 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS
-from cal_ratio_trainer.network.batch import JetTensors, pack
+from cal_ratio_trainer.network.batch import JetTensors, inverse_of, pack
 from cal_ratio_trainer.network.classifier import Classifier, logits_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.training import cuda_graph
@@ -25,13 +24,13 @@ CPU = torch.device("cpu")
 MAIN, CONTROL = 205, 103
 
 
-def tensors(masses: int = 0) -> TrainingTensors:
+def tensors(masses: int = 0) -> JetTensors:
     rng = np.random.default_rng(1)
     main, control = synthetic_jets(rng.integers(0, 3, MAIN), 1), synthetic_jets(rng.choice([0, 2], CONTROL), 2)
     target = np.concatenate([main.label, control.label > 0]).astype(np.int64)
     given = rng.random((MAIN + CONTROL, masses)).astype(np.float32) if masses else None
     jets = JetTensors.from_jets([main, control], CPU, given)
-    return TrainingTensors(jets, torch.from_numpy(target), torch.from_numpy(rng.random(MAIN + CONTROL, np.float32)))
+    return jets.for_training(torch.from_numpy(target), torch.from_numpy(rng.random(MAIN + CONTROL, np.float32)))
 
 
 def trained(
@@ -74,7 +73,7 @@ def test_losses_and_weights_are_those_of_the_other_step_with_the_same_dropout_ma
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=2e-5)
     assert isinstance(step, StaticStep)
     data, judged = tensors(shape.masses), np.arange(MAIN + CONTROL)[::-3].copy()
-    torch.testing.assert_close(step.logits(data, judged), logits_of(step.classifier, data.jets, judged))
+    torch.testing.assert_close(step.logits(data, judged), logits_of(step.classifier, data, judged))
     # 205, 205 and 103 jets in 4 parts: the first part of each is larger by one, the control jets' first three are.
     assert len({(each.main, each.control, each.update) for each in step._known}) == (3 if weight else 2)
 
@@ -127,14 +126,14 @@ def test_packing_on_the_device_is_packing_on_the_host_with_room_to_spare(
 ) -> None:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     jets = np.random.default_rng(seed).integers(0, len(lengths), len(lengths)).astype(np.int64)
-    expected = pack(offsets, jets, 6)
-    count = len(expected.rows)
+    rows, counts, order = pack(offsets, jets, 6)
+    count = len(rows)
     found = pack_on_device(torch.from_numpy(offsets), torch.from_numpy(jets), 6, count + spare)
-    assert found.rows[:count].tolist() == expected.rows.tolist()
+    assert found.rows[:count].tolist() == rows.tolist()
     assert found.is_real.tolist() == [True] * count + [False] * spare
-    assert found.owners[:count].tolist() == expected.owners().tolist()
-    assert found.inverse.tolist() == expected.inverse.tolist()
-    assert found.places[1].tolist() == [*expected.counts, *[0] * (6 - len(expected.counts))]
+    assert found.owners[:count].tolist() == [jet for slot in counts for jet in order[:slot]]
+    assert found.inverse.tolist() == inverse_of(order).tolist()
+    assert found.places[1].tolist() == [*counts, *[0] * (6 - len(counts))]
     assert found.places[0].tolist() == (found.places[1].cumsum(0) - found.places[1]).tolist()
 
 
@@ -155,7 +154,7 @@ def test_room_is_for_the_fullest_batch_and_little_more() -> None:
     parts = [Positions.copied(part, torch.device("cpu")) for part in zip(*halves, strict=True)]
     room = room_for(DeviceJets.of(jets), parts)
     for kind in CONSTITUENTS:
-        fullest = max(len(pack(jets.offsets[kind.name], batch, kind.limit).rows) for batch in batches)
+        fullest = max(len(pack(jets.offsets[kind.name], batch, kind.limit)[0]) for batch in batches)
         assert fullest <= room[kind.name] <= 1.07 * fullest + 64
 
 

@@ -6,7 +6,6 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.domain.adversary import (
@@ -26,11 +25,11 @@ from tests.training.steps import adversary_of, new_step
 CPU = torch.device("cpu")
 
 
-def tensors() -> TrainingTensors:
+def tensors() -> JetTensors:
     rng = np.random.default_rng(1)
     main, control = synthetic_jets(rng.integers(0, 3, 60), 1), synthetic_jets(rng.choice([0, 2], 40), 2)
     target = np.concatenate([main.label, control.label > 0]).astype(np.int64)
-    return TrainingTensors(JetTensors.from_jets([main, control], CPU), torch.from_numpy(target), torch.ones(100))
+    return JetTensors.from_jets([main, control], CPU).for_training(torch.from_numpy(target), torch.ones(100))
 
 
 JETS = StepJets(np.arange(60), np.arange(60, 100).repeat(2)[:60], np.arange(60, 100))
@@ -43,7 +42,7 @@ def weights_after(steps: int) -> dict[str, torch.Tensor]:
     return {**training.classifier.state_dict(), **adversary_of(training).state_dict(prefix="adversary.")}
 
 
-def update_network(training: TrainingStep, data: TrainingTensors, jets: StepJets) -> StepSums:
+def update_network(training: TrainingStep, data: JetTensors, jets: StepJets) -> StepSums:
     """The step without the adversary's updates."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Adversary, "updates", 0)
@@ -52,7 +51,7 @@ def update_network(training: TrainingStep, data: TrainingTensors, jets: StepJets
     return sums
 
 
-def update_adversary(training: TrainingStep, data: TrainingTensors) -> StepSums:
+def update_adversary(training: TrainingStep, data: JetTensors) -> StepSums:
     """The adversary's updates alone: no jets are left for the classifier's; without regularization."""
     sums = training.new_sums(CPU)
     training(data, StepJets(JETS.main[:0], JETS.control[:0], JETS.update), 0, 0, sums)
@@ -242,7 +241,7 @@ def test_auxiliary_heads_add_their_mean_loss_on_main_jets(monkeypatch: pytest.Mo
     sums = training.new_sums(CPU)
     training(data, JETS, 0, 0, sums)
     found = [weight.grad for weight in training.classifier.parameters()]
-    batch = data.jets.batch(JETS.main)
+    batch = data.batch(JETS.main)
     vectors = [
         training.classifier.get_submodule(kind.name)(batch.branches[kind.name], None, Engine.NUMBA)
         for kind in CONSTITUENTS

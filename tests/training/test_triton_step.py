@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.training.cuda_graph import StaticStep
@@ -30,7 +29,7 @@ def trained(
     rng = np.random.default_rng(1)
     jets = [synthetic_jets(rng.integers(0, 3, MAIN), 1), synthetic_jets(rng.choice([0, 2], CONTROL), 2)]
     target = torch.from_numpy(np.concatenate([jets[0].label, jets[1].label > 0]).astype(np.int64))
-    data = TrainingTensors(JetTensors.from_jets(jets, device), target.to(device), torch.ones(MAIN + CONTROL).to(device))
+    data = JetTensors.from_jets(jets, device).for_training(target.to(device), torch.ones(MAIN + CONTROL).to(device))
     step = new_step(dropout=dropout, kind=kind, shape=shape, engine=engine, device=device)
     sums = step.new_sums(device)
     sampler = Sampler(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), 2, 3, True)
