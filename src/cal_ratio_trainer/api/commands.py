@@ -165,6 +165,7 @@ def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
     """
     if settings.run is not None:
         from cal_ratio_trainer.api.run import RedrawnRun
+        from cal_ratio_trainer.reporting.run_page import write_run_page
         from cal_ratio_trainer.runs.directory import named_run
         from cal_ratio_trainer.runs.figures import redraw_run
 
@@ -172,7 +173,9 @@ def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
         names = settings.model_fields_set & FigureSettings.model_fields.keys()
         given = {name: getattr(settings, name) for name in names}
         run = named_run(settings.run, settings.output_path)
-        return RedrawnRun(run, tuple(redraw_run(run, given)))
+        redrawn = RedrawnRun(run, tuple(redraw_run(run, given)))
+        write_run_page(run)
+        return redrawn
     from cal_ratio_trainer.plotting.pool import draw_in_parallel
     from cal_ratio_trainer.reporting.jet_file_report import compare_files
 

@@ -15,8 +15,7 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs
 from cal_ratio_trainer.evaluation.paired import TOLERANCES, Agreement, PairedFigure, largest_differences
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CLASS_OF_LABEL, Label
 from cal_ratio_trainer.plotting.score_comparison import Names, agreement_drawings, ks_drawing, roc_drawings
-from cal_ratio_trainer.plotting.sculpting import sculpting_caption, sculpting_drawings
-from cal_ratio_trainer.plotting.style import output_title
+from cal_ratio_trainer.plotting.sculpting import sculpting_drawings
 from cal_ratio_trainer.plotting.variables import plain_text
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, bold, number, unbroken
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
@@ -101,16 +100,13 @@ def _write_sample(report: Report, region: Region, sample: ComparedSample, names:
         report.heading("Figures of merit", 3)
         report.text(_which_jets(sample))
         report.table(figure_table(sample.figures.figures))
-        rocs = sample.figures.rocs
-        captions = [f"ROC curves against {pair.background.name}" for pair in rocs]
-        report.figures(roc_drawings(rocs, names), captions=captions)
+        report.figures(roc_drawings(sample.figures.rocs, names))
     if sample.sculpting is not None and any(sample.sculpting):
         report.heading("Is a mass sculpted?", 3)
         report.text(_which_jets(sample))
         networks = dict(zip((names.first, names.second), sample.sculpting, strict=True))
         report.table(sculpting_table(networks))
-        drawings = sculpting_drawings(networks)
-        report.figures(drawings, captions=[sculpting_caption(each) for each in drawings])
+        report.figures(sculpting_drawings(networks))
     if sample.ks is not None and sample.ks_sum is not None:
         report.heading("Data and MC", 3)
         report.text(_which_jets(sample))
@@ -118,13 +114,11 @@ def _write_sample(report: Report, region: Region, sample: ComparedSample, names:
         report.table(ks_table(*sample.ks))
         if sample.c2st is not None:
             report.table(c2st_table(*sample.c2st))
-        report.figures([ks_drawing(*sample.ks, names)], captions=["K-S distance of data and multijet MC"])
+        report.figures([ks_drawing(*sample.ks, names)])
     report.heading(f"Agreement, {_TITLES[region].lower()}", 3)
     report.table(agreement_table(sample.agreement, sample.by_class))
     report.table(decision_table(sample.agreement))
-    captions = [f"{output_title(each.output.output)} of both" for each in sample.agreement.outputs]
-    captions.append("Absolute differences of the outputs")
-    report.figures(agreement_drawings(sample.agreement, names, f"{region}_"), captions=captions)
+    report.figures(agreement_drawings(sample.agreement, names, f"{region}_"))
     disagreements = disagreement_table(sample.jets, most)
     if disagreements is not None:
         report.table(disagreements)

@@ -16,7 +16,6 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_cont
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import CLASS_NAMES
 from cal_ratio_trainer.plotting.scores import score_report_drawings
-from cal_ratio_trainer.plotting.style import output_title
 from cal_ratio_trainer.reporting.page import ReportTable, unbroken
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.training_details import training_details
@@ -144,9 +143,7 @@ def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally], pt
     prefix = f"{tallies[0].region}_{'' if tallies[0].labelled else 'unlabelled_'}{'blinded_' if blinding else ''}"
     report.heading("Scores", 3)
     report.text("Each class sums to 1; jets count with their weights (mcEventWeight, where it is known).")
-    captions = [f"{output_title(each.output)}, linear bins" for each in histograms.linear]
-    captions += [f"{output_title(each.output)}, bins in log-odds" for each in histograms.logit]
-    report.figures(score_report_drawings(histograms, prefix), captions=captions)
+    report.figures(score_report_drawings(histograms, prefix))
     _write_figures_of_merit(report, tallies, pt_ranges)
 
 
