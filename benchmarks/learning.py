@@ -31,7 +31,7 @@ import torch
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from benchmarks.rounded_products import MANTISSA_BITS, rounded_products
-from cal_ratio_trainer.config.loading import read_profile
+from cal_ratio_trainer.config.loading import read_packaged
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
@@ -83,7 +83,7 @@ def settings_of(case: str, files: DemoFiles, arguments: argparse.Namespace, **mo
     profile, agreement, *strength = case.split("/")
     return TrainSettings.make(
         **{
-            **read_profile(profile),
+            **read_packaged(profile, "profiles"),
             "profile": profile,
             "agreement": agreement,
             "agreement_strength": strength[0] if strength else None,

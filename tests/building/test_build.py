@@ -404,7 +404,7 @@ def test_a_failure_half_way_leaves_nothing_behind(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shuffle_module.Scatter, "_append", full)
+    monkeypatch.setattr(shuffle_module, "append_table", full)
     with pytest.raises(OSError, match="No space left"):
         built(tmp_path / "out" / "main.parquet", *three)
     assert list((tmp_path / "out").iterdir()) == []

@@ -1,6 +1,8 @@
 """Jets in a given order, shuffled through buckets on disk."""
 
-from tempfile import TemporaryFile
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -8,10 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.building import shuffle as shuffle_module
-from cal_ratio_trainer.building.shuffle import POSITION, Buckets, DifferentPadding, Scatter, in_order
+from cal_ratio_trainer.building.shuffle import POSITION, DifferentPadding, ScatteredJets, bucket_for, in_order, scatter
 from cal_ratio_trainer.jets import Jets, Ragged
 from cal_ratio_trainer.jets.schema import CALRATIO_2019
 from tests.factories.jets import converted_jets
+
+
+def shuffled(parts: Sequence[ScatteredJets]) -> list[Jets]:
+    """Jets in their order, bucket by bucket."""
+    return list(in_order(parts, CALRATIO_2019))
+
+
+def with_other_padding(jets: Jets) -> Jets:
+    """The same jets with -1 in empty slots."""
+    return Jets(
+        jets.scalars,
+        {name: Ragged(r.values, r.offsets, r.padding - 1) for name, r in jets.constituents.items()},
+    )
 
 
 @given(
@@ -24,14 +39,11 @@ from tests.factories.jets import converted_jets
 @settings(max_examples=25, deadline=None)
 def test_jets_come_back_in_order_of_their_places(count: int, bucket: int, cut: int, held: int, seed: int) -> None:
     jets, places = converted_jets(count), np.random.default_rng(seed).permutation(count)
-    order = Buckets.of(count, bucket)
+    batches = [(jets.slice(start, start + cut), places[start : start + cut]) for start in range(0, count, cut)]
     # Like two processes that each wrote a file.
-    with pytest.MonkeyPatch.context() as patch, TemporaryFile() as first, TemporaryFile() as second:
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         patch.setattr(shuffle_module, "JETS_AT_A_TIME", held)
-        scatters = [Scatter(file, order) for file in (first, second)]
-        for start in range(0, count, cut):
-            scatters[start // cut % 2].add(jets.slice(start, start + cut), places[start : start + cut])
-        parts = list(in_order([(first, scatters[0].finish()), (second, scatters[1].finish())], order, CALRATIO_2019))
+        parts = shuffled([scatter(Path(folder) / f"{first}", batches[first::2], bucket) for first in (0, 1)])
     if count == 0:
         assert parts == []
         return
@@ -44,31 +56,20 @@ def test_jets_come_back_in_order_of_their_places(count: int, bucket: int, cut: i
         np.testing.assert_array_equal(found.constituents[kind].offsets, ragged.offsets)
 
 
-def test_padding_rows_survive() -> None:
-    jets = converted_jets(4)
-    lists = {name: Ragged(r.values, r.offsets, r.padding - 1) for name, r in jets.constituents.items()}
-    order = Buckets.of(4, 2)
-    with TemporaryFile() as file:
-        scatter = Scatter(file, order)
-        scatter.add(Jets(jets.scalars, lists), np.arange(4))
-        for part in in_order([(file, scatter.finish())], order, CALRATIO_2019):
-            assert all(np.all(ragged.padding == -1) for ragged in part.constituents.values())
+def test_padding_rows_survive(tmp_path: Path) -> None:
+    jets = with_other_padding(converted_jets(4))
+    for part in shuffled([scatter(tmp_path / "piece", [(jets, np.arange(4))], 2)]):
+        assert all(np.all(ragged.padding == -1) for ragged in part.constituents.values())
 
 
-def test_jets_with_other_values_in_empty_slots_are_refused_and_never_joined() -> None:
-    jets, order = converted_jets(4), Buckets.of(4, 2)
-    lists = {name: Ragged(r.values, r.offsets, r.padding - 1) for name, r in jets.constituents.items()}
-    others = Jets(jets.scalars, lists)
-    with TemporaryFile() as first, TemporaryFile() as second:
-        scatters = [Scatter(first, order), Scatter(second, order)]
-        scatters[0].add(jets, np.arange(4))
-        with pytest.raises(DifferentPadding, match="different values in empty slots of clusters"):
-            scatters[0].add(others, np.arange(4))
-        scatters[1].add(others, np.arange(4))
-        parts = [(first, scatters[0].finish()), (second, scatters[1].finish())]
-        with pytest.raises(DifferentPadding):
-            list(in_order(parts, order, CALRATIO_2019))
+def test_jets_with_other_values_in_empty_slots_are_refused_and_never_joined(tmp_path: Path) -> None:
+    batches = [(jets, np.arange(4)) for jets in (converted_jets(4), with_other_padding(converted_jets(4)))]
+    with pytest.raises(DifferentPadding, match="different values in empty slots of clusters"):
+        scatter(tmp_path / "both", batches, 2)
+    parts = [scatter(tmp_path / f"{number}", [batch], 2) for number, batch in enumerate(batches)]
+    with pytest.raises(DifferentPadding):
+        shuffled(parts)
 
 
 def test_many_jets_do_not_mean_many_buckets() -> None:
-    assert Buckets.of(10**9).number <= shuffle_module.MAX_BUCKETS
+    assert 10**9 / bucket_for(10**9) <= shuffle_module.MAX_BUCKETS

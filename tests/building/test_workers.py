@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cal_ratio_trainer.building import build_training_file
-from cal_ratio_trainer.building import scattering as scattering_module
+from cal_ratio_trainer.building import shuffle as shuffle_module
 from cal_ratio_trainer.building.scan import AlreadyBuilt
 from cal_ratio_trainer.config.base import SchedulingSettings
 from cal_ratio_trainer.errors import InputFileError
@@ -52,8 +52,8 @@ def test_the_bytes_do_not_depend_on_how_the_work_is_cut(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     alone = built(renamed(tmp_path, "alone"), files, scheduler="none")
-    monkeypatch.setattr(scattering_module, "JETS_A_PORTION", jets)
-    monkeypatch.setattr(scattering_module, "MAX_BUCKETS", 100)
+    monkeypatch.setattr(shuffle_module, "JETS_A_PORTION", jets)
+    monkeypatch.setattr(shuffle_module, "MAX_BUCKETS", 100)
     assert built(renamed(tmp_path, "cut"), files, scheduler="none") == alone
     assert built(renamed(tmp_path, "two"), files, workers=2) == alone
 
@@ -63,7 +63,7 @@ def test_a_process_that_is_killed_is_replaced_and_its_work_done_again(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     alone = built(renamed(tmp_path, "alone"), files, scheduler="none")
-    monkeypatch.setattr(scattering_module, "_scatter_to_piece", _scatter_or_die_once)
+    monkeypatch.setattr(shuffle_module, "scatter_portion", _scatter_or_die_once)
     assert built(renamed(tmp_path, "two"), files, workers=2) == alone
     assert (tmp_path / "died").exists()
 
@@ -74,7 +74,7 @@ def _scatter_or_die_once(report: Report, portion: Any, recipe: Any, output: Path
         mark.touch()
         (output.parent / f".{output.name}.0123456789abcdef.piece").write_text("half of a piece")
         os.kill(os.getpid(), signal.SIGKILL)
-    return scattering_module._scatter_to_piece(report, portion, recipe, output)
+    return shuffle_module.scatter_portion(report, portion, recipe, output)
 
 
 def test_mistakes_are_those_of_one_process(files: list[Path], tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_cluster_that_loses_a_worker_builds_the_same_bytes(
     distributed = pytest.importorskip("distributed")
     monkeypatch.chdir(tmp_path)
     alone = built(renamed(tmp_path, "alone"), files, scheduler="none")
-    monkeypatch.setattr(scattering_module, "JETS_A_PORTION", 90)
+    monkeypatch.setattr(shuffle_module, "JETS_A_PORTION", 90)
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,

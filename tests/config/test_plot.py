@@ -100,5 +100,5 @@ def test_files_and_a_run_exclude_each_other() -> None:
 
 
 def test_an_entry_without_a_name_is_refused() -> None:
-    with pytest.raises(ValidationError, match="names no column"):
+    with pytest.raises(ValidationError, match="at least 1 item"):
         PlotSettings.make(common_plots=[[]])

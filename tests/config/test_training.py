@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cal_ratio_trainer.config.loading import read_profile, settings_from
+from cal_ratio_trainer.config.loading import read_packaged, settings_from
 from cal_ratio_trainer.config.profiles import profile_notice, resolve_layers
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
@@ -43,9 +43,9 @@ def test_a_config_file_without_profile_has_the_manual_one_and_may_ask_for_the_be
 
 
 def test_the_packaged_manual_profile_is_that_of_the_defaults() -> None:
-    profile = read_profile("manual")
+    profile = read_packaged("manual", "profiles")
     assert TrainSettings.make(**profile) == TrainSettings()
-    assert profile.keys() >= read_profile("best").keys()
+    assert profile.keys() >= read_packaged("best", "profiles").keys()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from cal_ratio_trainer.files.leases import Leases, lease_file
+from cal_ratio_trainer.files.leases import Lease, lease_file
 from cal_ratio_trainer.files.this_process import ProcessName, this_process
 from tests.faults.campaign import Loader
 from tests.faults.damage import damaged_text
@@ -21,11 +21,10 @@ def _take(file: Path) -> None:
     """Takes a lease whose holder has ended or is unknown; only lease files may appear."""
     content = file.read_bytes()
     os.utime(file, (0, 0))
-    with Leases(timeout=120) as leases:
-        leases.take(file.with_name("a.parquet"))
-        others = [
-            found.name for found in file.parent.parent.rglob("*") if not found.name.startswith(".a.parquet.lease")
-        ]
+    lease = Lease(file.with_name("a.parquet"))
+    lease.take()
+    others = [found.name for found in file.parent.parent.rglob("*") if found.name != ".a.parquet.lease"]
+    lease.release()
     if set(others) - {"good", "tried"}:
         raise RuntimeError(f"files appeared: {others}")
     file.write_bytes(content)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from cal_ratio_trainer.files import leases as leases_module
-from cal_ratio_trainer.files.leases import Lease, Leases, is_leased, lease_file, leased
+from cal_ratio_trainer.files.atomic import create
+from cal_ratio_trainer.files.leases import Lease, is_leased, lease_file, leased
 from cal_ratio_trainer.files.this_process import ProcessName, is_gone, this_process
 
 GONE = ProcessName("here", this_process().machine, 2**22 + 1, "1")
@@ -21,10 +22,9 @@ GONE = ProcessName("here", this_process().machine, 2**22 + 1, "1")
 HOLD = """
 import sys
 from pathlib import Path
-from cal_ratio_trainer.files.leases import Leases
-with Leases(float(sys.argv[2])) as leases:
-    print(leases.take(Path(sys.argv[1])) is not None, flush=True)
-    sys.stdin.read()
+from cal_ratio_trainer.files.leases import Lease
+print(Lease(Path(sys.argv[1]), float(sys.argv[2])).take(), flush=True)
+sys.stdin.read()
 """
 
 
@@ -45,59 +45,60 @@ def names_in(folder: Path) -> list[str]:
 
 def test_a_lease_says_who_holds_it_and_is_gone_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.parquet"
-    with Leases() as leases:
-        lease = leases.take(path)
-        assert lease is not None
-        said = json.loads(lease_file(path).read_text())
-        assert (said["process"], said["host"]) == (os.getpid(), this_process().host)
-        assert leases.take(path) is None
-        leases.release(lease)
-        assert names_in(path.parent) == []
-        assert leases.take(path) is not None
+    lease = Lease(path)
+    assert lease.take()
+    said = json.loads(lease_file(path).read_text())
+    assert (said["process"], said["host"]) == (os.getpid(), this_process().host)
+    assert not Lease(path).take()
+    lease.release()
+    assert names_in(path.parent) == []
+    assert lease.take()
+    lease.release()
     assert names_in(path.parent) == []
 
 
 def test_the_heartbeat_keeps_a_lease_beyond_its_time(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    with Leases(timeout=1) as leases, Leases(timeout=1) as others:
-        lease = leases.take(path)
+    other = Lease(path, timeout=1)
+    with leased(path, timeout=1) as lease:
         assert lease is not None
         first = lease_file(path).stat().st_mtime_ns
         for _ in range(8):
             time.sleep(0.25)
-            assert others.take(path) is None
+            assert not other.take()
         assert lease_file(path).stat().st_mtime_ns > first
-        assert not lease.lost
+        assert not lease.is_lost()
 
 
 def test_a_lease_of_a_machine_that_gives_no_sign_of_life_is_taken_over_after_a_watch(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     abandoned_lease(path, age_s=1000)
-    with Leases(timeout=1) as leases:
-        assert leases.take(path) is None
-        assert leases.is_suspect(path)
-        time.sleep(leases.watch_s + 0.1)
-        assert leases.take(path) is not None
-        assert not leases.is_suspect(path)
-        assert names_in(tmp_path) == [".a.parquet.lease"]
+    lease = Lease(path, timeout=1)
+    assert not lease.take()
+    assert lease.is_watched
+    time.sleep(lease.watch_s + 0.1)
+    assert lease.take()
+    assert not lease.is_watched
+    assert names_in(tmp_path) == [".a.parquet.lease"]
+    lease.release()
     assert names_in(tmp_path) == []
 
 
 def test_a_holder_whose_clock_is_wrong_keeps_its_lease_as_long_as_it_renews_it(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    with Leases(timeout=1) as leases:
-        for age_s in (1000.0, 999.8, 999.6, 999.4):
-            abandoned_lease(path, age_s)
-            assert leases.take(path) is None
-            time.sleep(leases.watch_s * 0.8)
+    lease = Lease(path, timeout=1)
+    for age_s in (1000.0, 999.8, 999.6, 999.4):
+        abandoned_lease(path, age_s)
+        assert not lease.take()
+        time.sleep(lease.watch_s * 0.8)
 
 
 def test_a_lease_is_good_for_as_long_as_its_holder_says(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     abandoned_lease(path, age_s=1000, timeout=5000)
-    with Leases(timeout=1) as leases:
-        assert leases.take(path) is None
-        assert not leases.is_suspect(path)
+    lease = Lease(path, timeout=1)
+    assert not lease.take()
+    assert not lease.is_watched
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the machine does not tell when a process started")
@@ -128,52 +129,53 @@ def test_a_number_that_another_process_has_by_now_does_not_count() -> None:
     assert not is_gone(ProcessName(me.host, "another machine", me.pid, me.start + "1"))
 
 
-def test_of_many_that_take_over_a_stale_lease_one_wins(tmp_path: Path) -> None:
-    for number in range(20):
+def test_of_many_that_take_over_a_stale_lease_one_has_it_and_the_others_know(tmp_path: Path) -> None:
+    # Leases of processes that have ended are swept when a folder is first used.
+    with leased(tmp_path / "swept"):
+        pass
+    for number in range(10):
         path = tmp_path / f"{number}.parquet"
-        abandoned_lease(path, age_s=1000, holder=GONE)
         won: list[Lease] = []
         start = threading.Barrier(8)
 
         def compete(path: Path = path, won: list[Lease] = won, start: threading.Barrier = start) -> None:
-            leases = Leases(timeout=60)
+            lease = Lease(path)
             start.wait()
-            lease = leases.take(path)
-            if lease is not None:
+            if lease.take():
                 won.append(lease)
 
+        abandoned_lease(path, age_s=1000, holder=GONE)
         threads = [threading.Thread(target=compete) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(won) == 1
+        assert [lease.is_lost() for lease in won].count(False) == 1
         assert json.loads(lease_file(path).read_text())["process"] == os.getpid()
-    assert names_in(tmp_path) == sorted(f".{number}.parquet.lease" for number in range(20))
 
 
-def test_a_takeover_during_which_somebody_died_does_not_block_the_file(tmp_path: Path) -> None:
+def test_a_process_that_was_suspended_while_it_replaced_a_lease_knows_that_it_lost_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.parquet"
-    file = abandoned_lease(path, age_s=1000, holder=GONE)
-    guard = file.with_name(f"{file.name}.0123")
-    guard.write_text(json.dumps({"id": "4567", **GONE.as_json(), "stale_after_s": 1.0}))
-    with Leases(timeout=60) as leases:
-        assert leases.take(path) is not None
-        assert names_in(tmp_path) == [".a.parquet.lease"]
+    with leased(tmp_path / "swept"):
+        abandoned_lease(path, age_s=0, holder=GONE)
+    look, faster, slower = leases_module._look, Lease(path), Lease(path)
+    is_suspended = iter((False, True))
 
+    def look_and_be_suspended(file: Path) -> Any:
+        seen = look(file)
+        if next(is_suspended):
+            monkeypatch.setattr(leases_module, "_look", look)
+            assert faster.take()
+        return seen
 
-def test_a_right_to_take_over_that_names_no_process_blocks_the_file_no_longer_than_a_watch(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    right = abandoned_lease(path, age_s=1000, holder=GONE).with_name(f"{lease_file(path).name}.0123")
-    right.touch()
-    os.utime(right, (time.time() - 1000,) * 2)
-    with Leases(timeout=1) as leases:
-        assert leases.take(path) is None
-        assert leases.is_suspect(path)
-        assert not leases.is_suspect(tmp_path / "another folder" / path.name)
-    with leased(path, timeout=1) as lease:
-        assert lease is not None
-        assert names_in(tmp_path) == [".a.parquet.lease"]
+    monkeypatch.setattr(leases_module, "_look", look_and_be_suspended)
+    assert slower.take()
+    assert faster.is_lost()
+    slower.release()
+    faster.release()
+    assert names_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("call", ["open", "link"])
@@ -190,11 +192,11 @@ def test_a_process_that_ends_while_it_makes_a_lease_leaves_none_without_content(
             return result
 
         setattr(os, call, last_call)
-        Leases().take(path)
+        Lease(path).take()
         os._exit(0)
     os.waitpid(process, 0)
-    with Leases() as leases:
-        assert leases.take(path) is not None
+    with leased(path) as lease:
+        assert lease is not None
 
 
 def test_leases_work_on_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,20 +215,21 @@ def test_a_link_that_a_file_server_made_and_denied_counts(tmp_path: Path, monkey
         link(old, new)
 
     monkeypatch.setattr(os, "link", linked_twice)
-    with Leases() as leases:
-        assert leases.take(tmp_path / "a.parquet") is not None
+    with leased(tmp_path / "a.parquet") as lease:
+        assert lease is not None
 
 
 def test_who_lost_a_lease_knows_it_and_does_not_remove_that_of_its_successor(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    with Leases(timeout=1) as leases:
-        lease = leases.take(path)
-        assert lease is not None
-        successor = abandoned_lease(path, age_s=0)
-        time.sleep(2.5 * leases.timeout / leases_module.HEARTBEATS)
-        assert lease.lost
-        leases.release(lease)
-        assert successor.exists()
+    lease = Lease(path, timeout=1)
+    assert lease.take()
+    successor = abandoned_lease(path, age_s=100)
+    time.sleep(2.5 / leases_module.HEARTBEATS)
+    assert lease.is_lost()
+    lease.release()
+    assert time.time() - successor.stat().st_mtime > 99
+    successor.unlink()
+    assert lease.is_lost()
 
 
 def test_what_somebody_left_who_died_before_it_was_written_is_taken_over(tmp_path: Path) -> None:
@@ -240,25 +243,13 @@ def test_what_somebody_left_who_died_before_it_was_written_is_taken_over(tmp_pat
 
 def is_acquired(path: Path, patience_s: float = 4.0) -> bool:
     """True if a lease is obtained, at once or after a watch."""
-    with Leases(timeout=1) as leases:
-        until = time.monotonic() + patience_s
-        while leases.take(path) is None:
-            if not leases.is_suspect(path) or time.monotonic() > until:
-                return False
-            time.sleep(0.02)
-        return True
-
-
-@pytest.mark.parametrize(
-    "lease_id", ["../../escaped", "{folder}/escaped", "a/b", "..", "x" * 300, "a\0b", "\ud800", ""]
-)
-def test_the_id_of_a_foreign_lease_never_becomes_a_path(tmp_path: Path, lease_id: str) -> None:
-    path = tmp_path / "sub" / "a.parquet"
-    path.parent.mkdir()
-    file = abandoned_lease(path, age_s=1000, holder=GONE)
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"id": lease_id.format(folder=tmp_path)}))
-    assert is_acquired(path)
-    assert [found.name for found in tmp_path.rglob("*")] == ["sub"]
+    lease, until = Lease(path, timeout=1), time.monotonic() + patience_s
+    while not lease.take():
+        if not lease.is_watched or time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    lease.release()
+    return True
 
 
 @pytest.mark.parametrize("age_s", [0.0, 1000.0])
@@ -320,15 +311,15 @@ def test_what_is_no_lease_counts_as_one_of_an_unknown_holder(tmp_path: Path, con
 def test_a_step_of_the_clock_loses_no_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: int) -> None:
     path = tmp_path / "a.parquet"
     now_ns = leases_module._now_ns
-    with Leases(timeout=0.6) as leases, Leases(timeout=0.6) as others:
-        lease = leases.take(path)
+    other = Lease(path, timeout=0.6)
+    with leased(path, timeout=0.6) as lease:
         monkeypatch.setattr(leases_module, "_now_ns", lambda file: now_ns(file) + step_s * 10**9)
         until = time.monotonic() + 3
         while time.monotonic() < until:
-            assert others.take(path) is None
+            assert not other.take()
             time.sleep(0.02)
         assert lease is not None
-        assert not lease.lost
+        assert not lease.is_lost()
 
 
 @pytest.mark.parametrize("age_s", [-3600, -3e8, 3600])
@@ -350,15 +341,10 @@ def test_leases_and_temporary_files_of_dead_processes_are_swept(tmp_path: Path) 
     for name in (f".old.{GONE.pid}-01234567.part.parquet", ".mine.1.part.txt", "a.part.parquet"):
         (tmp_path / name).touch()
     before = set(names_in(tmp_path))
-    with Leases(timeout=1) as leases:
-        assert leases.take(mine) is not None
-        time.sleep(leases.watch_s + 0.1)
+    with leased(mine):
+        pass
     swept = before - set(names_in(tmp_path))
-    assert swept == {
-        ".dead.parquet.lease",
-        ".stale.parquet.lease",
-        f".a.{GONE.pid}-{GONE.tag}01234567.part.parquet",
-    }
+    assert swept == {".dead.parquet.lease", f".a.{GONE.pid}-{GONE.tag}01234567.part.parquet"}
     assert set(names_in(tmp_path)) <= before
 
 
@@ -417,10 +403,9 @@ def test_a_lock_is_free_again_after_a_failure(tmp_path: Path) -> None:
 def test_the_end_of_a_forked_process_leaves_the_leases_of_its_parent(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     program = (
-        "import os, sys; from pathlib import Path; from cal_ratio_trainer.files.leases import Leases, lease_file\n"
+        "import os, sys; from pathlib import Path; from cal_ratio_trainer.files.leases import leased, lease_file\n"
         "path = Path(sys.argv[1])\n"
-        "with Leases() as leases:\n"
-        "    assert leases.take(path) is not None\n"
+        "with leased(path) as lease:\n"
         "    child = os.fork()\n"
         "    if child == 0: sys.exit()\n"
         "    os.waitpid(child, 0)\n"
@@ -438,8 +423,8 @@ def test_a_full_disk_leaves_no_lease_behind(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("cal_ratio_trainer.files.leases.json.dumps", full)
-    with Leases() as leases, pytest.raises(OSError, match="No space left"):
-        leases.take(tmp_path / "a.parquet")
+    with pytest.raises(OSError, match="No space left"):
+        Lease(tmp_path / "a.parquet").take()
     assert names_in(tmp_path) == []
 
 
@@ -482,7 +467,7 @@ def test_a_holder_on_this_machine_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_folder_that_others_remove_at_the_same_moment_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, created = tmp_path / "new" / "a.parquet", leases_module._created
+    path, created = tmp_path / "new" / "a.parquet", create
     removed: list[Path] = []
 
     def removed_first(*arguments: Any) -> bool:
@@ -491,7 +476,7 @@ def test_a_folder_that_others_remove_at_the_same_moment_is_made_again(
             removed.append(path.parent)
         return created(*arguments)
 
-    monkeypatch.setattr(leases_module, "_created", removed_first)
+    monkeypatch.setattr(leases_module, "create", removed_first)
     with leased(path) as lease:
         assert lease is not None
     (tmp_path / "file").touch()

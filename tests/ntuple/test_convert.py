@@ -301,7 +301,7 @@ def test_a_file_that_another_process_has_done_meanwhile_is_done(
     file = write_ntuple(tmp_path / "a.root", TWO_JETS)
     convert(tmp_path, file)
     # As if the other process releases its lease after this one has skipped the file.
-    monkeypatch.setattr("cal_ratio_trainer.files.leases.Leases.take", lambda leases, path: None)
+    monkeypatch.setattr("cal_ratio_trainer.files.leases.Lease.take", lambda lease: False)
     assert statuses(convert(tmp_path, file)) == [Status.ALREADY_DONE]
 
 

@@ -132,7 +132,7 @@ def test_pieces_of_a_file_hold_nothing_hidden_and_become_the_whole(network: Path
     file = write_ntuple(tmp_path / "tiny.root", random_events(3, 60), splits=tuple(range(5, 60, 5)))
     changes = {"data_type": "data", "blind_above": ABOVE, "chunk_events": 10, "piece_events": 20}
     settings = score_settings(tmp_path, [file], network, **changes)
-    settings = settings_for(OwnProcess(lambda *told: None), settings)
+    settings = settings_for(OwnProcess(), settings)
     request = ScoreRequest(str(file), tmp_path / "scores" / "tiny.parquet", settings, "a call")
     request.output.parent.mkdir()
     pieces: Any = score_whole(lambda *told: None, request, True)

@@ -273,7 +273,7 @@ def test_a_folder_of_the_earlier_program_is_not_gone_on_with(files: tuple[Path, 
 
 
 @pytest.mark.usefixtures("without_figures")
-@pytest.mark.parametrize("at", ["files.leases._created", "runs.directory.write_text"])
+@pytest.mark.parametrize("at", ["files.leases.create", "runs.directory.write_text"])
 def test_a_start_that_cannot_write_leaves_no_folder(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:

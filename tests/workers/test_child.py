@@ -64,7 +64,7 @@ def test_a_child_that_dies_or_is_silent_for_too_long_is_no_use(tmp_path: Path) -
 
 
 def test_a_task_whose_process_dies_is_done_again_until_it_is_to_blame(tmp_path: Path) -> None:
-    executor = LocalProcesses(2, lambda key, done, of: None)
+    executor = LocalProcesses(2)
     tasks = [Task((0, 0), halves, (8,)), *(Task((n, 0), death, (tmp_path / f"{n}", n)) for n in (1, 2, 3))]
     done = {each.key[0]: each for each in executor.all_of(tasks)}
     assert [done[n].result for n in (0, 1, 2)] == [4, "alive", "alive"]
@@ -81,7 +81,8 @@ from cal_ratio_trainer.workers.executor import Task
 from cal_ratio_trainer.workers.opening import LocalProcesses
 from tests.workers.test_child import slow
 
-executor = LocalProcesses(2, lambda key, done, of: print(done, flush=True))
+executor = LocalProcesses(2)
+executor.on_progress = lambda key, done, of: print(done, flush=True)
 executor.submit(Task((0, 0), slow, ()))
 while True:
     executor.wait(0.1)

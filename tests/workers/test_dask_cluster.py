@@ -125,7 +125,8 @@ def test_the_work_of_a_killed_worker_is_done_again_and_progress_counts_it_once(c
 
     killer = threading.Thread(target=kill_one_at_work)
     killer.start()
-    with opened_executor(settings_for(cluster.scheduler_address), 12, remember, print) as executor:
+    with opened_executor(settings_for(cluster.scheduler_address), 12) as executor:
+        executor.on_progress = remember
         done = list(executor.all_of(Task((i, -1), double_in_time, (i, str(diary))) for i in range(12)))
     killer.join()
     assert {each.key[0]: each.result for each in done} == {i: 2 * i for i in range(12)}
@@ -142,7 +143,7 @@ def test_a_task_that_no_worker_survives_is_given_up_and_the_others_are_done(clus
         Task((0, -1), die, ()),
         *(Task((i, -1), double_in_time, (i, str(tmp_path / "diary"))) for i in range(1, 4)),
     ]
-    with opened_executor(settings_for(cluster.scheduler_address), 4, lambda *told: None, print) as executor:
+    with opened_executor(settings_for(cluster.scheduler_address), 4) as executor:
         done = {each.key[0]: each for each in executor.all_of(tasks)}
     assert isinstance(done[0].error, WorkerLost)
     assert [done[i].result for i in range(1, 4)] == [2, 4, 6]
@@ -185,7 +186,7 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("cal_ratio_trainer.workers.dask_cluster._CONNECT_S", 1)
     with (
         pytest.raises(SchedulerError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
-        opened_executor(settings_for("tcp://127.0.0.1:9"), 1, lambda *told: None, print),
+        opened_executor(settings_for("tcp://127.0.0.1:9"), 1),
     ):
         pass
 
@@ -194,7 +195,7 @@ def test_a_missing_package_is_told_with_the_way_to_get_it(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
         pytest.raises(SchedulerError, match=r"pip install 'cal_ratio_trainer\[dask\]'"),
-        opened_executor(settings_for("tcp://127.0.0.1:9"), 1, lambda *told: None, print),
+        opened_executor(settings_for("tcp://127.0.0.1:9"), 1),
     ):
         pass
 
@@ -219,7 +220,7 @@ def test_a_scheduler_file_that_leads_nowhere_is_named(
         file.write_text(content)
     with (
         pytest.raises(SchedulerError, match=reason),
-        opened_executor(settings_for(str(file)), 1, lambda *told: None, print),
+        opened_executor(settings_for(str(file)), 1),
     ):
         pass
 
@@ -230,7 +231,7 @@ def test_a_worker_with_other_versions_is_refused(
 ) -> None:
     here = dask_cluster.versions() | {name: "another"}
     monkeypatch.setattr(dask_cluster, "versions", lambda: here)
-    with opened_executor(settings_for(cluster.scheduler_address), 1, lambda *told: None, print) as executor:
+    with opened_executor(settings_for(cluster.scheduler_address), 1) as executor:
         (done,) = executor.all_of([Task((0, -1), double_in_time, (1, str(tmp_path / "diary")))])
     assert isinstance(done.error, SchedulerError)
     assert re.search(rf"the worker .* has {name} \S+ \(here another\): install the same", str(done.error))
@@ -274,19 +275,19 @@ def test_an_encrypted_cluster_works_with_its_certificates_and_refuses_others(
             with (
                 dask.config.set({"distributed.comm.tls.ca-file": None, "distributed.comm.tls.client.cert": None}),
                 pytest.raises(SchedulerError, match=r"wants certificates.*docs/cluster\.md"),
-                opened_executor(settings_for(address), 1, lambda *told: None, print),
+                opened_executor(settings_for(address), 1),
             ):
                 pass
             with (
                 dask.config.set({"distributed.comm.tls.ca-file": str(file)}),
                 pytest.raises(SchedulerError, match=r"the certificates for tls://.* cannot be used"),
-                opened_executor(settings_for(address), 1, lambda *told: None, print),
+                opened_executor(settings_for(address), 1),
             ):
                 pass
             monkeypatch.setattr(dask_cluster, "_CONNECT_S", 2)
             with (
                 dask.config.set({"distributed.comm.require-encryption": False}),
                 pytest.raises(SchedulerError, match=r"no Dask scheduler answers at tcp://"),
-                opened_executor(settings_for(address.replace("tls", "tcp")), 1, lambda *told: None, print),
+                opened_executor(settings_for(address.replace("tls", "tcp")), 1),
             ):
                 pass

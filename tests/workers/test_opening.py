@@ -24,7 +24,7 @@ def write_and_wait(report: Report, file: Path) -> None:
 
 def interrupted_executor(folder: Path) -> None:
     """Executor that gets Ctrl-C, as a terminal sends it to all processes, when both workers are working."""
-    executor = LocalProcesses(2, lambda key, done, of: None)
+    executor = LocalProcesses(2)
     files = [folder / "a", folder / "b"]
     for number, file in enumerate(files):
         executor.submit(Task((number, 0), write_and_wait, (file,)))
@@ -70,7 +70,7 @@ def death_beside_others(report: Report, folder: Path, name: str) -> str:
 
 
 def test_a_task_whose_processes_die_beside_others_is_done_alone(tmp_path: Path) -> None:
-    executor = LocalProcesses(2, lambda key, done, of: None)
+    executor = LocalProcesses(2)
     names = ("other", "victim", "third", "fourth", "fifth")
     tasks = [Task((number, 0), death_beside_others, (tmp_path, name)) for number, name in enumerate(names)]
     try:

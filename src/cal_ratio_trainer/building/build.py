@@ -14,11 +14,10 @@ import numpy as np
 from cal_ratio_trainer.building.checks import COMBINED, are_training_files, class_notes, range_notes, refuse_duplicates
 from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT
 from cal_ratio_trainer.building.scan import ScannedFile, Source, find_sources, scan_files
-from cal_ratio_trainer.building.scattering import KEPT_SCALARS, Recipe, scattered
-from cal_ratio_trainer.building.shuffle import POSITION, Buckets
+from cal_ratio_trainer.building.shuffle import KEPT_SCALARS, POSITION, Recipe, bucket_for, permuted
 from cal_ratio_trainer.building.summary import BuildSummary, cutflows, simulation_of, summarised
 from cal_ratio_trainer.building.weighing import weigh
-from cal_ratio_trainer.building.workers import Job, Workers, opened_workers
+from cal_ratio_trainer.building.workers import Workers, opened_workers
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.errors import NOTICE, ConfigError, InputFileError, MissingColumn
 from cal_ratio_trainer.files.atomic import sha256_of
@@ -223,14 +222,14 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
         kept += [name for name in schema.jet_columns if name not in KEPT_SCALARS]
         with writing_layout(settings.output_file, settings.layout) as writer:
             places = _places(settings, files)
-            recipe = Recipe(None if combined else scaling, tuple(kept), Buckets.of(len(places)), schema)
+            recipe = Recipe(None if combined else scaling, tuple(kept), bucket_for(len(places)), schema)
             unusual = _mix(files, places, recipe, workers, writer)
             found = [sentence.format(n=count) for sentence, count in unusual.items() if count]
             for note in [*found, *([COMBINED] if combined else [])]:
                 _log.warning("%s: %s", settings.output_file, note)
             summary.notes.extend(found)
             checksums = workers.results(
-                Job(file.source.given_as, _checksum, (file.source.path.absolute(),)) for file in files
+                _checksum, ((file.source.given_as, (file.source.path.absolute(),)) for file in files)
             )
             writer.finish(built_metadata(settings, files, schema, checksums, summary))
     return summary
@@ -269,10 +268,8 @@ def _mix(
     files: Sequence[ScannedFile], places: IndexArray, recipe: Recipe, workers: Workers, writer: Writer
 ) -> Counter[str]:
     """Writes all taken jets, scaled and in their final order; returns the number of unusual values by message."""
-    with (
-        progress("build", 2 * len(places), "jets") as line,
-        scattered(files, places, recipe, workers, line) as (jets, unusual),
-    ):
+    with progress("build", 2 * len(places), "jets") as line:
+        jets, unusual = permuted(files, places, recipe, workers, line)
         for part in jets:
             writer.write(part.with_columns({JET_ID: part.scalars.column(POSITION)}).without_columns([POSITION]))
             line.advance(len(part))

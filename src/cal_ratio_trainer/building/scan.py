@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.workers import Job, Workers
+from cal_ratio_trainer.building.workers import Workers
 from cal_ratio_trainer.config.build import BuildInput
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.cache import is_remote, local_copy
@@ -190,9 +190,12 @@ def scan_files(
         InputFileError, MissingColumn, ForbiddenPickle: a file cannot be used for this.
         ExpressionError: a filter cannot be read or names an unknown column.
     """
-    jobs = [Job(source.given_as, _scan, (source, kind, tuple(further))) for source in sources]
     with progress("look at inputs", len(sources), "files") as line:
-        looked_at = workers.results(jobs, finished=lambda _: line.advance())
+        looked_at = workers.results(
+            _scan,
+            ((source.given_as, (source, kind, tuple(further))) for source in sources),
+            finished=lambda _: line.advance(),
+        )
     scanned: list[ScannedFile] = []
     # Results from another process are copies, which no longer share the entry that they belong to.
     pairs = list(zip(sources, looked_at, strict=True))

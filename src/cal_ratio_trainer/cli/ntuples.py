@@ -5,8 +5,8 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_IN_PROGRESS
@@ -18,12 +18,17 @@ from cal_ratio_trainer.jets.labels import DataType
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cal_ratio_trainer.jets.metadata import CutflowStep
     from cal_ratio_trainer.ntuple import ConversionSummary
     from cal_ratio_trainer.ntuple.summary import ConversionRow
 
 _WIDTH_WITHOUT_TERMINAL = 200
 _MAX_ROWS = 1000
+
+_KINDS = {"main": (DataType.SIGNAL, DataType.QCD, DataType.BIB), "control": (DataType.QCD, DataType.DATA)}
+"""Data types from which `build` makes a training file of each kind."""
+
+_MAX_NAMED = 8
+"""Maximum number of files and patterns that a suggested command names."""
 
 
 @command(
@@ -75,13 +80,6 @@ def convert(settings: ConvertSettings) -> int:
         return EXIT_IN_PROGRESS
     print(_next_commands(summary), file=sys.stderr)
     return 0
-
-
-_KINDS = {"main": (DataType.SIGNAL, DataType.QCD, DataType.BIB), "control": (DataType.QCD, DataType.DATA)}
-"""Data types from which `build` makes a training file of each kind."""
-
-_MAX_NAMED = 8
-"""Maximum number of files and patterns that a suggested command names."""
 
 
 def _next_commands(summary: "ConversionSummary") -> str:
@@ -137,8 +135,6 @@ def _files(summary: "ConversionSummary", is_narrow: bool) -> "Table":
         summary: summary of the conversion.
         is_narrow: the folder of all files is in the title, so that rows fit a terminal.
     """
-    from rich.table import Table
-
     is_long = len(summary.rows) > _MAX_ROWS
     rows = [row for row in summary.rows if not (is_long and row.is_converted)]
     with_reasons = any(row.reason for row in rows)
@@ -147,48 +143,52 @@ def _files(summary: "ConversionSummary", is_narrow: bool) -> "Table":
         # Letter by letter, since a file may be a URL.
         shared = os.path.commonprefix([row.file for row in rows]).rpartition("/")[0]  # noqa: RUF071
     title = f"Files{' that are not converted' if is_long else ''}{f' in {harmless(shared)}' if shared else ''}"
-    table = Table(title=title, title_justify="left")
-    for name in ("file", "status", *(["reason"] if with_reasons else [])):
-        table.add_column(name, overflow="fold")
-    for name in ("events", "jets", "seconds"):
-        # Numbers are never broken; names of files are.
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        words = [
-            harmless(row.file.removeprefix(f"{shared}/" if shared else "")),
-            row.status.value,
-            *([harmless(row.reason)] if with_reasons else []),
+    cells = (
+        [
+            *(row.file.removeprefix(f"{shared}/" if shared else ""), row.status.value),
+            *([row.reason] if with_reasons else []),
+            *(str(row.events), str(row.jets), f"{row.seconds:.1f}"),
         ]
-        table.add_row(*words, str(row.events), str(row.jets), f"{row.seconds:.1f}")
-    return table
+        for row in rows
+    )
+    words = ["file", "status", *(["reason"] if with_reasons else [])]
+    # Numbers are never broken; names of files are.
+    return _table(title, words, ["events", "jets", "seconds"], cells, no_wrap=True)
 
 
 def _cutflows(summary: "ConversionSummary") -> Iterator["Table"]:
-    from rich.table import Table
-
     for data_type, steps in summary.cutflows().items():
-        table = Table(title=f"Cutflow of {data_type.value}", title_justify="left")
         weighted = any(step.sum_of_weights is not None for step in steps)
-        table.add_column("step", overflow="fold")
-        for name in ("events", "jets", *(["sum of event weights"] if weighted else [])):
-            table.add_column(name, justify="right")
-        for step in steps:
-            weight = [f"{step.sum_of_weights:.6g}"] if step.sum_of_weights is not None else []
-            table.add_row(harmless(step.step), str(step.events), str(step.jets), *weight)
-        yield table
+        numbers = ["events", "jets", *(["sum of event weights"] if weighted else [])]
+        rows = (
+            [step.step, str(step.events), str(step.jets)]
+            + ([f"{step.sum_of_weights:.6g}"] if step.sum_of_weights is not None else [])
+            for step in steps
+        )
+        yield _table(f"Cutflow of {data_type.value}", ["step"], numbers, rows)
     for data_type, samples in summary.cutflows_by_sample().items():
-        yield _by_sample(f"Jets of {data_type.value} by sample", samples, lambda step: str(step.jets))
+        names = [step.step for step in next(iter(samples.values()))]
+        jets = ([name, *(str(step.jets) for step in steps)] for name, steps in samples.items())
+        yield _table(f"Jets of {data_type.value} by sample", ["sample"], names, jets, overflow="fold")
         if data_type.is_simulation:
+            weights = (
+                [name, *(f"{step.sum_of_weights or 0.0:.6g}" for step in steps)] for name, steps in samples.items()
+            )
             title = f"Sums of event weights of {data_type.value} by sample"
-            yield _by_sample(title, samples, lambda step: f"{step.sum_of_weights or 0.0:.6g}")
+            yield _table(title, ["sample"], names, weights, overflow="fold")
 
 
-def _by_sample(title: str, samples: "dict[str, list[CutflowStep]]", cell: "Callable[[CutflowStep], str]") -> "Table":
+def _table(
+    title: str, words: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]], **of_numbers: Any
+) -> "Table":
+    """A table with columns of words, then columns of numbers, to which `of_numbers` applies."""
     from rich.table import Table
 
-    table = Table("sample", title=title, title_justify="left")
-    for step in next(iter(samples.values())):
-        table.add_column(step.step, justify="right", overflow="fold")
-    for name, steps in samples.items():
-        table.add_row(name, *(cell(step) for step in steps))
+    table = Table(title=title, title_justify="left")
+    for name in words:
+        table.add_column(harmless(name), overflow="fold")
+    for name in numbers:
+        table.add_column(harmless(name), justify="right", **of_numbers)
+    for row in rows:
+        table.add_row(*map(harmless, row))
     return table

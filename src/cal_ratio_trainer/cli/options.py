@@ -28,10 +28,9 @@ class Argument:
     """Positional words of a command, e.g. the input files.
 
     Attributes:
-        field: the setting that they go to.
+        field: setting that they go to.
         many: any number of words; otherwise one.
-        required: at least one must be given.
-        metavar: in --help.
+        metavar: name of the words in --help.
         settings: the words go to these settings in turn, all further ones to the last; `field` is then no setting, and
             options can give them too.
         end_word: the first (0) or last (-1) word goes to another setting, unless an option or a config file gives that.
@@ -39,7 +38,6 @@ class Argument:
 
     field: str
     many: bool = True
-    required: bool = False
     metavar: str = "FILES..."
     settings: tuple[str, ...] = ()
     end_word: tuple[Literal[0, -1], str] | None = None
@@ -140,7 +138,7 @@ class SettingsCommand:
             click.Argument(
                 [each.field],
                 nargs=-1 if each.many else 1,
-                required=each.required,
+                required=False,
                 metavar=each.metavar,
                 shell_complete=complete_runs if each.end_word else completer(each.field),
             )

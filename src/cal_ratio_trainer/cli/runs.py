@@ -53,7 +53,7 @@ def list_runs(settings: RunsSettings) -> int:
     WatchSettings,
     help="Open the page of a run, with its state, figures of merit and the figures of every epoch, and print its path. "
     "While the run trains, the open page is refreshed.",
-    arguments=[Argument("run", many=False, required=True, metavar="NAME/RUN")],
+    arguments=[Argument("run", many=False, metavar="NAME/RUN")],
 )
 def watch(settings: WatchSettings) -> None:
     """Opens the page of a run, or serves it until ^C."""
@@ -95,7 +95,7 @@ def analyze(settings: AnalyzeSettings) -> int:
     ImportSettings,
     help="Import a training of the earlier program as a run: PATH is its run folder, or a file of one network (Keras "
     "2 or 3, zip or HDF5, or frugally-deep JSON). The run can be scored, compared, analyzed, converted and continued.",
-    arguments=(Argument("path", many=False, required=True, metavar="PATH"),),
+    arguments=(Argument("path", many=False, metavar="PATH"),),
 )
 def import_run(settings: ImportSettings) -> None:
     """Imports a training, then prints the content of the run and what is unknown."""

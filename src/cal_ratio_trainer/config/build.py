@@ -21,6 +21,9 @@ from cal_ratio_trainer.errors import InputFileError, did_you_mean
 from cal_ratio_trainer.jets.labels import DataType
 
 _NUMBER = "mcChannelNumber"
+_Luminosity = Annotated[float, Field(gt=0)]
+_Period = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""Name of a period; YAML reads a year as a number."""
 
 
 class BuildInput(InputEntry):
@@ -97,7 +100,7 @@ class BuildSettings(FigureSettings, SchedulingSettings):
         description="Normalisation of simulated multijets: cross_section_pb, filter_efficiency and k_factor of each "
         "sample by its mcChannelNumber; a mapping, or the name of a YAML file with it.",
     )
-    period_luminosity_fb: float | dict[str, float] | None = Field(
+    period_luminosity_fb: _Luminosity | dict[_Period, _Luminosity] | None = Field(
         default=None,
         description="Luminosity to which samples are normalised; in YAML also one for each period (2015-2016, 2017, "
         "2018, or a runNumber of the simulation). Null: weights are cross sections in pb. [1/fb]",
@@ -136,20 +139,6 @@ class BuildSettings(FigureSettings, SchedulingSettings):
     def _some_files(cls, given: list[BuildInput]) -> list[BuildInput]:
         if not given:
             raise ValueError("no files of jets are given")
-        return given
-
-    @field_validator("period_luminosity_fb", mode="before")
-    @classmethod
-    def _years_are_words(cls, given: Any) -> Any:
-        """YAML reads a year as a number."""
-        return {str(period): value for period, value in given.items()} if isinstance(given, dict) else given
-
-    @field_validator("period_luminosity_fb")
-    @classmethod
-    def _luminosity_is_positive(cls, given: float | dict[str, float] | None) -> float | dict[str, float] | None:
-        values = given.values() if isinstance(given, dict) else [] if given is None else [given]
-        if any(value <= 0 for value in values):
-            raise ValueError("a luminosity must be above 0")
         return given
 
     @model_validator(mode="after")

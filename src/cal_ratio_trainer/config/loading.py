@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -33,7 +34,7 @@ _TOO_MANY = f"holds more than {_MAX_VALUES} values, or refers to itself"
 
 _MAX_LENGTH = 200
 _IN_YAML = {None: "null", True: "true", False: "false"}
-_KINDS = ("str", "int", "float", "bool")
+_KINDS = ("str", "int", "float", "bool", "constrained-str", "constrained-float")
 _EXPECTED = {
     **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),
@@ -123,33 +124,57 @@ def read_config(config: str | Path, largest: int = MAX_BYTES, model: type[Settin
     """
     path = Path(config)
     if str(config) in packaged_configs():
-        text = resources.files("cal_ratio_trainer.config").joinpath("packaged", f"{config}.yaml").read_text("utf-8")
-    elif path.is_file():
+        return read_packaged(str(config))
+    if path.is_file():
         return read_yaml(path, largest)
-    else:
-        names = packaged_configs(model)
-        packaged = f"; packaged ones are {', '.join(names)}" if names else ""
-        if path.is_dir() and str(config):
-            raise InputFileError(config, "is a folder where a config file was expected")
-        raise InputFileError(str(config) or "''", f"no such config file{did_you_mean(str(config), names)}{packaged}")
-    return _mapping(config, text)
+    names = packaged_configs(model)
+    packaged = f"; packaged ones are {', '.join(names)}" if names else ""
+    if path.is_dir() and str(config):
+        raise InputFileError(config, "is a folder where a config file was expected")
+    raise InputFileError(str(config) or "''", f"no such config file{did_you_mean(str(config), names)}{packaged}")
 
 
-def read_profile(name: str) -> dict[str, Any]:
-    """Reads the settings of a packaged profile of `cr_trainer train`. Raises InputFileError if there is none."""
-    folder = resources.files("cal_ratio_trainer.config").joinpath("packaged", "profiles")
-    # The name may come from the settings of an untrusted run, and be a path.
-    for file in folder.iterdir():
-        if file.name == f"{name}.yaml":
-            return _mapping(name, file.read_text("utf-8"))
-    raise InputFileError(name, "no such profile")
+def read_packaged(name: str, folder: Literal["", "profiles", "search"] = "") -> dict[str, Any]:
+    """Reads a packaged YAML file.
+
+    Args:
+        name: name without ending. It may come from the settings of an untrusted run, and be a path.
+        folder: profiles of `cr_trainer train`, spaces that `cr_trainer tune` searches, or '' for configurations.
+
+    Raises:
+        InputFileError: there is none of this name.
+    """
+    files = _packaged(folder)
+    if name not in files:
+        raise InputFileError(name, f"no such {folder.removesuffix('s') or 'configuration'}")
+    return _mapping(name, files[name].read_text("utf-8"))
+
+
+def packaged_configs(model: type[Settings] | None = None) -> list[str]:
+    """Names of the packaged configurations; with a model, only of configurations that fit it."""
+    names = sorted(_packaged(""))
+    if model is None:
+        return names
+    return [name for name in names if model.with_new_names(read_packaged(name)).keys() <= model.model_fields.keys()]
+
+
+def _packaged(folder: str) -> dict[str, Traversable]:
+    there = resources.files("cal_ratio_trainer.config").joinpath("packaged", folder).iterdir()
+    return {file.name.removesuffix(".yaml"): file for file in there if file.name.endswith(".yaml")}
 
 
 def read_yaml(path: Path, largest: int = MAX_BYTES) -> dict[str, Any]:
     """Reads a YAML file with a mapping, and never a packaged configuration; arguments and errors as `read_config`."""
     if not path.is_file():
         raise InputFileError(path, "no such file")
-    return _mapping(path, _text_of(path, largest))
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise InputFileError(path, f"has more than {largest} bytes, too many for settings")
+    try:
+        return _mapping(path, content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputFileError(path, "is no text file, so it cannot be a config file") from error
 
 
 def _mapping(config: str | Path, text: str) -> dict[str, Any]:
@@ -159,17 +184,6 @@ def _mapping(config: str | Path, text: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputFileError(config, f"should hold 'name: value' lines, but holds a {type(content).__name__}")
     return {str(name): value for name, value in content.items()}
-
-
-def _text_of(path: Path, largest: int) -> str:
-    with path.open("rb") as file:
-        content = file.read(largest + 1)
-    if len(content) > largest:
-        raise InputFileError(path, f"has more than {largest} bytes, too many for settings")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputFileError(path, "is no text file, so it cannot be a config file") from error
 
 
 def _parsed(config: str | Path, text: str) -> Any:
@@ -233,15 +247,6 @@ def _has_too_many_values(content: Any) -> bool:
         elif isinstance(value, list | tuple | set):
             waiting += value
     return met > _MAX_VALUES
-
-
-def packaged_configs(model: type[Settings] | None = None) -> list[str]:
-    """Names of the packaged configurations; with a model, only of configurations that fit it."""
-    folder = resources.files("cal_ratio_trainer.config").joinpath("packaged")
-    names = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-    if model is None:
-        return names
-    return [name for name in names if model.with_new_names(read_config(name)).keys() <= model.model_fields.keys()]
 
 
 def mistakes_of(model: type[Settings], error: ValidationError, layers: Layers | None = None) -> list[str]:

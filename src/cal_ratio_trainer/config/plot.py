@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from cal_ratio_trainer.config.base import (
     CacheFolder,
@@ -14,6 +14,9 @@ from cal_ratio_trainer.config.base import (
     one_or_several,
 )
 from cal_ratio_trainer.config.profiles import demo_beside_file
+
+_Word = Annotated[str, Field(min_length=1)]
+_Words = Annotated[list[str], Field(min_length=1)]
 
 
 class PlotInput(InputEntry):
@@ -49,7 +52,7 @@ class PlotSettings(RunsFolderSettings, FigureSettings):
     cr_training_file: str = Field(
         default="demo", description="Control-region training file if no files are given: a path, URL or 'demo'."
     )
-    common_plots: list[str | list[str]] = Field(
+    common_plots: list[_Word | _Words] = Field(
         default=[
             "jet_pt",
             "jet_eta",
@@ -101,13 +104,6 @@ class PlotSettings(RunsFolderSettings, FigureSettings):
         description="Redraw every plot of the training NAME/RUN in its folder, from its stored histograms and without "
         "its data, instead of comparing files.",
     )
-
-    @field_validator("common_plots")
-    @classmethod
-    def _some_name_each(cls, given: list[str | list[str]]) -> list[str | list[str]]:
-        if any(not names for names in given):
-            raise ValueError("an entry names no column")
-        return given
 
     @model_validator(mode="after")
     def _one_task(self) -> Self:

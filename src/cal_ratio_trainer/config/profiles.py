@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cal_ratio_trainer.config.loading import Layers, read_profile
+from cal_ratio_trainer.config.loading import Layers, read_packaged
 from cal_ratio_trainer.config.training import DEMO, NO_AGREEMENT, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 
@@ -43,7 +43,7 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
     files = [merged.get(name, DEMO) for name in ("main_training_file", "cr_training_file")]
     profile = merged.get("profile", "manual" if has_config else "best")
     if profile in ("manual", "best"):
-        result.insert(1, (f"{profile} profile", {"profile": profile, **read_profile(profile)}))
+        result.insert(1, (f"{profile} profile", {"profile": profile, **read_packaged(profile, "profiles")}))
     if files == [DEMO, DEMO] and not has_config:
         result.insert(-1, (DEMO_PROFILE, demo_profile()))
     agreement = TrainSettings.model_fields["agreement"].default
@@ -91,7 +91,8 @@ def demo_profile() -> dict[str, Any]:
 
 def default_words() -> dict[str, str]:
     """Returns texts for --help of the defaults that depend on the profile or on the demo, by setting."""
-    defaults, best, manual = TrainSettings.defaults(), read_profile("best"), read_profile("manual")
+    defaults = TrainSettings.defaults()
+    best, manual = (read_packaged(name, "profiles") for name in ("best", "manual"))
     words = {name: f"{best[name]}; profile manual: {manual[name]}" for name in best}
     words |= {name: f"{defaults[name]}; demo: {value}" for name, value in demo_profile().items()}
     return {**words, "profile": "best; with a config file: manual"}

@@ -1,7 +1,7 @@
 """Settings of the commands that score jets: `cr_trainer score` and `cr_trainer compare`."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -91,7 +91,7 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
         default=Path("score_report/report.md"),
         description="Markdown file to write, with the HTML page, the figures and the scores beside it.",
     )
-    cuts: list[float] = Field(
+    cuts: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
         default=[0.5, 0.8, 0.9, 0.99],
         description="Cuts on the signal output; the report shows the share of jets above each. [1]",
     )
@@ -103,12 +103,6 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
         if isinstance(path, str | Path) and Path(path).suffix == ".md":
             given = {"output_report" if name == "output_path" else name: value for name, value in given.items()}
         return super().with_new_names(given)
-
-    @model_validator(mode="after")
-    def _cuts_of_scores(self) -> Self:
-        if any(not 0 <= cut < 1 for cut in self.cuts):
-            raise ValueError(f"cuts must be from 0 to below 1, got {self.cuts}")
-        return self
 
 
 class CompareSettings(ReadingSettings):

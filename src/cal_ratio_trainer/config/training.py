@@ -10,14 +10,16 @@ from pydantic import Field, field_validator, model_validator
 
 from cal_ratio_trainer.config.base import (
     MAX_PROCESSES,
-    ControlRegions,
     FigureSettings,
+    ModelName,
     RunsFolder,
+)
+from cal_ratio_trainer.config.regions import (
+    ControlRegions,
+    RegionShares,
     files_by_region,
-    model_name,
     named_regions,
     refuse_unfit_regions,
-    region_shares,
 )
 
 DEMO = "demo"
@@ -67,7 +69,7 @@ class TrainSettings(FigureSettings):
         description="Defaults of the other settings: 'manual' is the recipe of the earlier program, 'best' the one "
         "that gave the best networks in measurements.",
     )
-    model_name: str = Field(default="default", description="Name of the model, and of the folder of its runs.")
+    model_name: ModelName = Field(default="default", description="Name of the model, and of the folder of its runs.")
     main_training_file: str = Field(
         default="demo", description="Signal, QCD and BIB jets: a path, file:// or any other fsspec URL, or 'demo'."
     )
@@ -78,7 +80,7 @@ class TrainSettings(FigureSettings):
         "'none'; it is then the default if main_training_file is given.",
         json_schema_extra={"repeated": "[NAME=]FILE"},
     )
-    cr_shares: dict[str, float] | None = Field(
+    cr_shares: RegionShares = Field(
         default=None,
         description="Share of each of several control regions in the loss of the agreement: NAME=NUMBER, once for "
         "each; null: equal shares. [1]",
@@ -405,21 +407,6 @@ class TrainSettings(FigureSettings):
         if isinstance(given, dict) and given.get("batch_size") is not None and "num_splits" not in given:
             return {**given, "num_splits": None}
         return given
-
-    @field_validator("cr_training_file", "cr_judge_file", mode="before")
-    @classmethod
-    def _name_regions(cls, given: Any) -> Any:
-        return named_regions(given)
-
-    @field_validator("cr_shares", mode="before")
-    @classmethod
-    def _share_regions(cls, given: Any) -> Any:
-        return region_shares(given)
-
-    @field_validator("model_name")
-    @classmethod
-    def _is_a_name(cls, given: str) -> str:
-        return model_name(given)
 
     @field_validator("tag")
     @classmethod

@@ -1,14 +1,13 @@
 """Settings of `cr_trainer tune`, and the space of settings that it searches."""
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
 from cal_ratio_trainer.config.base import FigureSettings, ModelName, SchedulingSettings, Settings
-from cal_ratio_trainer.config.loading import mistakes_of, read_yaml, shown
+from cal_ratio_trainer.config.loading import mistakes_of, read_packaged, read_yaml, shown
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, did_you_mean
 
@@ -134,9 +133,7 @@ def read_search_space(file: Path | None, base: TrainSettings, fixed: set[str] | 
         InputFileError: the file is missing or is no YAML mapping.
     """
     if file is None:
-        packaged = resources.files("cal_ratio_trainer.config").joinpath("packaged", "search", "default.yaml")
-        with resources.as_file(packaged) as path:
-            content = read_yaml(path)
+        content = read_packaged("default", "search")
         if not base.has_agreement:
             del content["agreement_strength"]
     else:

@@ -1,7 +1,12 @@
 """Leases: small files beside outputs that say which process is working on them, renewed by heartbeats.
 
-Locks of the kernel (flock) do not work on every network file system (NFS, Lustre, EOS). Leases need only three
-guarantees: exclusive creation of a file, a rename that replaces, and modification times.
+Locks of the kernel (flock) do not work on every network file system (NFS, Lustre, EOS), and `filelock`'s lock files do
+not say whether their process, perhaps on another machine, still runs. Leases need only three guarantees: exclusive
+creation of a file, a rename that replaces, and modification times.
+
+A stale lease is replaced by a rename. If two processes do that at once, the later one has the lease. The earlier one
+notices that before it begins, or, if it was suspended at that moment, in `Lease.is_lost`. An owner that must be the
+only one asks before each write; files that appear by a rename and are equal need not.
 
 Clocks of different hosts are never compared. The age of a lease is the modification time of a file made just now in
 the same folder less that of the lease; a file server sets both. Where the hosts set them, their clocks may differ.
@@ -12,25 +17,22 @@ Lease files are untrusted input, since anybody with access to the folder can wri
 links are not followed, and a file that is not a lease counts as a lease of an unknown holder.
 """
 
-import atexit
 import contextlib
 import errno
-import hashlib
 import json
 import logging
 import math
 import os
-import re
 import secrets
 import stat
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cal_ratio_trainer.files.atomic import create, replacing, sweep_once, temporary_for
+from cal_ratio_trainer.files.atomic import create, sweep_once, temporary_for
 from cal_ratio_trainer.files.this_process import ProcessName, is_gone, this_process
 
 _log = logging.getLogger(__name__)
@@ -39,14 +41,15 @@ DEFAULT_TIMEOUT_S = 120.0
 HEARTBEATS = 6
 """Heartbeats per timeout."""
 _WATCHED_HEARTBEATS = 2.0
-_LETTERS_OF_ID = 16
+_SETTLED_AFTER_S = 0.1
+"""Time after which a process that replaced a stale lease looks whether another one did so after it. [s]"""
 _MAX_TIMEOUT_S = 7 * 24 * 3600.0
 """Upper limit on the timeout that a lease file may state. [s]"""
 _MAX_BYTES = 1 << 16
 _MAX_ATTEMPTS = 10
 _POLL_S = (0.05, 1.0)
 """Shortest and longest time between two looks of `held_in_turn`. [s]"""
-_LEASE = re.compile(r"\.(?!.*\.part\.lease).+\.lease(?:\.[0-9a-f]+)*", re.DOTALL)
+_swept: set[tuple[int, Path]] = set()
 
 
 def lease_file(path: Path) -> Path:
@@ -59,9 +62,9 @@ class _Seen:
     """State of a lease file; differs after each heartbeat.
 
     Attributes:
-        id: random, of this lease; empty for a file that is not a lease.
-        holder: the process; None where it is unknown.
-        timeout: without a heartbeat, as the holder states it. [s]
+        id: random text that identifies the lease; empty for a file that is not a lease.
+        holder: the process; None if it is unknown.
+        timeout: time without a heartbeat after which it is stale, as the holder states it. [s]
         changed_ns: modification time, which a heartbeat renews. [ns]
     """
 
@@ -70,220 +73,128 @@ class _Seen:
     timeout: float | None
     changed_ns: int
 
-    @property
-    def id_in_names(self) -> str:
-        """Returns the id, or a digest where it could not be the id of a lease, for use in a file name."""
-        if re.fullmatch(rf"[0-9a-f]{{1,{_LETTERS_OF_ID}}}", self.id):
-            return self.id
-        digest = hashlib.sha256(f"{self.id} {self.changed_ns}".encode(errors="surrogatepass"))
-        return digest.hexdigest()[:_LETTERS_OF_ID]
 
-
-@dataclass
 class Lease:
-    """A file that this process is working on; made by `Leases.take`.
+    """The lease of one file: taken by one process at a time, and renewed by a thread until it is released.
 
     Attributes:
-        path: the output.
-        lost: another process took over, because the lease was not renewed in time.
+        path: the file.
+        is_watched: the last `take` found a lease that looks stale, and watches it: try again later.
     """
 
-    path: Path
-    _file: Path
-    lost: bool = False
-    _id: str = field(default_factory=lambda: secrets.token_hex(_LETTERS_OF_ID // 2))
+    def __init__(self, path: Path, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        """Takes nothing yet.
 
-    def is_taken_over(self) -> bool:
-        """True where another process has it by now, e.g. because this one was suspended for too long."""
-        try:
-            seen = _look(self._file)
-        except OSError:
-            return False
-        return seen is not None and seen.id != self._id
+        Args:
+            path: the file.
+            timeout: a lease without a heartbeat for this long is stale. [s]
+        """
+        self.path, self.is_watched = path, False
+        self._timeout, self._file, self._id = timeout, lease_file(path), secrets.token_hex(8)
+        self._watched: tuple[_Seen, float] | None = None
+        self._ends = threading.Event()
+        self._pid = 0
 
-    def _renew(self) -> None:
-        try:
-            seen = _look(self._file)
-            if seen is None or seen.id != self._id:
-                self.lost = True
-                return
-            # Without arguments, so that a file server can set the time by its own clock.
-            os.utime(self._file)
-        except OSError:
-            # The file server failed for a moment; the next heartbeat tries again.
-            return
+    @property
+    def watch_s(self) -> float:
+        """Time for which a lease that looks stale is watched. [s]"""
+        return _WATCHED_HEARTBEATS * self._timeout / HEARTBEATS
 
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):
-            seen = _look(self._file)
-            if seen is not None and seen.id == self._id:
-                self._file.unlink(missing_ok=True)
-
-
-class Leases:
-    """The leases of one task, renewed by a thread until the block ends.
-
-    Args:
-        timeout: a lease without a heartbeat for this long is stale. [s]
-    """
-
-    def __init__(self, timeout: float = DEFAULT_TIMEOUT_S) -> None:
-        self.timeout = timeout
-        self._held: dict[Path, Lease] = {}
-        self._suspects: dict[Path, tuple[_Seen, float]] = {}
-        self._lock = threading.Lock()
-        self._folders: set[Path] = set()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
-
-    def __enter__(self) -> "Leases":
-        atexit.register(self._release_all)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        self._release_all()
-        for folder in self._folders:
-            self._sweep(folder)
-        atexit.unregister(self._release_all)
-
-    def take(self, path: Path) -> Lease | None:
-        """Takes the lease of a file; None where another process has it, or may have it: see `is_suspect`.
+    def take(self) -> bool:
+        """Takes the lease; false if another process has it, or may have it: see `is_watched`.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        lease = Lease(path, lease_file(path))
+        self.is_watched = False
         for attempt in range(_MAX_ATTEMPTS):
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if path.parent not in self._folders:
-                    self._folders.add(path.parent)
-                    sweep_once(path.parent)
-                    # Starts to watch stale leases of other machines, for the sweep at the end.
-                    self._stale_in(path.parent)
-                if not self._taken(lease):
-                    return None
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                _sweep(self.path.parent)
+                if not self._is_taken():
+                    return False
                 break
             except (FileNotFoundError, FileExistsError):
                 # Another process removed the folder at this moment, e.g. that of runs in which nothing was trained.
                 if attempt == _MAX_ATTEMPTS - 1:
                     raise
-        self._suspects.pop(lease._file, None)
-        with self._lock:
-            self._held[path] = lease
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._renew_all, daemon=True, name="leases")
-                self._thread.start()
-        return lease
+        self._pid, self._ends = os.getpid(), threading.Event()
+        threading.Thread(target=self._renew, args=(self._ends,), daemon=True, name="lease").start()
+        return True
 
-    def is_suspect(self, path: Path) -> bool:
-        """True where the last `take` found a stale lease, or right to replace it, and watches it: try again later."""
-        # The right is named after the lease, see `_taken_over`.
-        return any(f"{each}.".startswith(f"{lease_file(path)}.") for each in self._suspects)
-
-    @property
-    def watch_s(self) -> float:
-        """Time for which a lease that looks stale is watched. [s]"""
-        return _WATCHED_HEARTBEATS * self.timeout / HEARTBEATS
-
-    def release(self, lease: Lease) -> None:
-        """Gives a lease back."""
-        with self._lock:
-            self._held.pop(lease.path, None)
-        lease._remove()
-
-    def _release_all(self) -> None:
-        if os.getpid() != self._pid:
-            # A forked process inherits this at its exit, but not the leases.
-            return
-        with self._lock:
-            held, self._held = list(self._held.values()), {}
-        for lease in held:
-            lease._remove()
-
-    def _sweep(self, folder: Path) -> None:
-        """Removes stale leases of outputs that this process does not make."""
-        for file, seen in self._stale_in(folder):
-            with contextlib.suppress(OSError):
-                lease = Lease(file, file)
-                if self._taken_over(lease, seen):
-                    lease._remove()
-
-    def _stale_in(self, folder: Path) -> list[tuple[Path, _Seen]]:
-        found = []
-        now_ns = None
+    def is_lost(self) -> bool:
+        """True if another process has or had it since it was taken, e.g. because this one was suspended for long."""
         try:
-            files = sorted(file for file in folder.iterdir() if _LEASE.fullmatch(file.name))
-        except FileNotFoundError:
-            # The folder was removed meanwhile, e.g. that of a run in which nothing was trained.
-            return []
-        for file in files:
+            seen = _look(self._file)
+        except OSError:
+            # The file server failed for a moment.
+            return False
+        return seen is None or seen.id != self._id
+
+    def release(self) -> None:
+        """Gives it back; no effect if it is not held, nor in a forked process."""
+        if os.getpid() == self._pid:
+            self._ends.set()
             with contextlib.suppress(OSError):
-                seen = _look(file)
-                if seen is not None:
-                    now_ns = now_ns or _now_ns(file)
-                    if self._is_stale(file, seen, now_ns):
-                        found.append((file, seen))
-        return found
+                if not self.is_lost():
+                    self._file.unlink(missing_ok=True)
 
-    def _renew_all(self) -> None:
-        while not self._stop.wait(self.timeout / HEARTBEATS):
-            with self._lock:
-                held = list(self._held.values())
-            for lease in held:
-                lease._renew()
+    def _renew(self, ends: threading.Event) -> None:
+        while not ends.wait(self._timeout / HEARTBEATS) and not self.is_lost():
+            with contextlib.suppress(OSError):
+                # Without arguments, so that a file server can set the time by its own clock.
+                os.utime(self._file)
 
-    def _taken(self, lease: Lease) -> bool:
-        while not _created(lease._file, lease._id, self.timeout):
-            seen = _look(lease._file)
+    def _is_taken(self) -> bool:
+        content = {
+            "id": self._id,
+            **this_process().as_json(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            "stale_after_s": self._timeout,
+            "heartbeat": "the modification time of this file",
+        }
+        written = json.dumps(content).encode()
+        while not create(self._file, written):
+            seen = _look(self._file)
             if seen is not None:
-                return self._is_stale(lease._file, seen, None) and self._taken_over(lease, seen)
+                return self._is_stale(seen) and self._has_replaced(seen, written)
             # Its holder has just given it back.
         return True
 
-    def _taken_over(self, lease: Lease, stale: _Seen) -> bool:
-        """Replaces a stale lease; exactly one of several concurrent processes succeeds.
-
-        The right to replace is itself a lease, with the id of the stale one in its name: a concurrent process finds it
-        taken, and a later one finds that the id of the replaced lease has changed.
-        """
-        file = lease._file
-        right = Lease(lease.path, file.with_name(f"{file.name}.{stale.id_in_names}"))
-        if not self._taken(right):
-            return False
-        try:
-            if _look(file) != stale:
-                return False
-            with replacing(file, durable=False) as new:
-                new.write_bytes(_content(lease._id, self.timeout))
-            return True
-        finally:
-            right._remove()
-
-    def _is_stale(self, file: Path, seen: _Seen, now_ns: int | None) -> bool:
+    def _is_stale(self, seen: _Seen) -> bool:
         if seen.holder is not None and is_gone(seen.holder):
             return True
         # The holder may have set a longer timeout than this process.
-        good_for = max(self.timeout, seen.timeout or 0.0)
-        age_s = ((now_ns or _now_ns(file)) - seen.changed_ns) / 1e9
-        if -good_for <= age_s < good_for:
-            self._suspects.pop(file, None)
+        good_for = max(self._timeout, seen.timeout or 0.0)
+        age_s = (_now_ns(self._file) - seen.changed_ns) / 1e9
+        self.is_watched = not -good_for <= age_s < good_for
+        if not self.is_watched:
             return False
-        known, since = self._suspects.get(file, (None, 0.0))
-        if known != seen:
-            self._suspects[file] = (seen, time.monotonic())
-            return False
+        if self._watched is None or self._watched[0] != seen:
+            self._watched = (seen, time.monotonic())
         watched_s = _WATCHED_HEARTBEATS * good_for / HEARTBEATS + (good_for if age_s < 0 else 0.0)
-        return time.monotonic() - since >= watched_s
+        return time.monotonic() - self._watched[1] >= watched_s
+
+    def _has_replaced(self, stale: _Seen, written: bytes) -> bool:
+        """Replaces a stale lease; false if another process was faster or did so afterwards."""
+        temporary = temporary_for(self._file)
+        try:
+            temporary.write_bytes(written)
+            if _look(self._file) != stale:
+                return False
+            temporary.replace(self._file)
+        finally:
+            temporary.unlink(missing_ok=True)
+        time.sleep(_SETTLED_AFTER_S)
+        self.is_watched = False
+        return not self.is_lost()
 
 
 @contextlib.contextmanager
 def leased(path: Path, timeout: float = DEFAULT_TIMEOUT_S, *, watches: bool = False) -> Iterator[Lease | None]:
-    """Holds the lease of one file during the block; gives None where another process has it.
+    """Holds the lease of one file during the block; gives None if another process has it.
 
-    Where that process seems to have ended, waits until that is certain.
+    If that process seems to have ended, waits until that is certain.
 
     Args:
         path: the file.
@@ -294,24 +205,26 @@ def leased(path: Path, timeout: float = DEFAULT_TIMEOUT_S, *, watches: bool = Fa
     Raises:
         OSError: the folder cannot be written.
     """
-    with Leases(timeout) as leases:
-        first, begin_s = _look(lease_file(path)) if watches else None, time.monotonic()
-        lease = leases.take(path)
-        if lease is None and leases.is_suspect(path):
-            _log.warning("%s: its holder seems to have ended; waiting %.0f s for a renewal", path, leases.watch_s)
-        elif lease is None and watches and not _shows_life(path, first):
+    lease, begin_s, has_warned = Lease(path, timeout), time.monotonic(), False
+    first = _look(lease_file(path)) if watches else None
+    while not (is_held := lease.take()):
+        is_unknown = watches and time.monotonic() - begin_s < 2 * timeout and not _shows_life(path, first)
+        if not (lease.is_watched or is_unknown):
+            break
+        if not has_warned and lease.is_watched:
+            _log.warning("%s: its holder seems to have ended; waiting %.0f s for a renewal", path, lease.watch_s)
+        elif not has_warned:
             _log.warning("%s: waiting for a renewal by its holder on another machine, up to %.0f s", path, timeout)
-        while lease is None and (
-            leases.is_suspect(path)
-            or (watches and time.monotonic() - begin_s < 2 * timeout and not _shows_life(path, first))
-        ):
-            time.sleep(leases.watch_s / 10)
-            lease = leases.take(path)
-        yield lease
+        has_warned = True
+        time.sleep(lease.watch_s / 10)
+    try:
+        yield lease if is_held else None
+    finally:
+        lease.release()
 
 
 def _shows_life(path: Path, first: _Seen | None) -> bool:
-    """True where the holder of a lease runs on this machine, or has renewed or taken it since a first look."""
+    """True if the holder of a lease runs on this machine, or has renewed or taken it since a first look."""
     seen = _look(lease_file(path))
     if seen is None:
         return False
@@ -321,11 +234,11 @@ def _shows_life(path: Path, first: _Seen | None) -> bool:
 
 @contextlib.contextmanager
 def held_in_turn(path: Path, while_waiting: str = "") -> Iterator[None]:
-    """Holds the lease of one file during the block, after as long a wait as another process has it.
+    """Holds the lease of one file during the block, and waits for as long as another process has it.
 
     Args:
         path: the file.
-        while_waiting: warning for the log where it has to wait; empty for none.
+        while_waiting: warning for the log if it has to wait; empty for none.
 
     Raises:
         OSError: the folder cannot be written.
@@ -343,9 +256,9 @@ def held_in_turn(path: Path, while_waiting: str = "") -> Iterator[None]:
 
 
 def is_leased(path: Path) -> bool:
-    """True where a process holds the lease of a file, as far as one look tells; works in read-only folders.
+    """True if a process seems to hold the lease of a file, by a single look; works in read-only folders.
 
-    A takeover needs more: there a stale lease is watched first.
+    A takeover needs more: `Lease.take` watches a stale lease first.
     """
     file = lease_file(path)
     try:
@@ -361,19 +274,18 @@ def is_leased(path: Path) -> bool:
     return abs(now_ns - seen.changed_ns) < max(DEFAULT_TIMEOUT_S, seen.timeout or 0.0) * 1e9
 
 
-def _content(lease_id: str, timeout: float) -> bytes:
-    content = {
-        "id": lease_id,
-        **this_process().as_json(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "stale_after_s": timeout,
-        "heartbeat": "the modification time of this file",
-    }
-    return json.dumps(content).encode()
-
-
-def _created(file: Path, lease_id: str, timeout: float) -> bool:
-    return create(file, _content(lease_id, timeout))
+def _sweep(folder: Path) -> None:
+    """Removes leases and temporary files of processes of this machine that have ended; once per folder and process."""
+    if (os.getpid(), folder) in _swept:
+        return
+    _swept.add((os.getpid(), folder))
+    sweep_once(folder)
+    # A folder without permission to delete, or one that vanishes, does not prevent writing.
+    with contextlib.suppress(OSError):
+        for file in folder.iterdir():
+            seen = _look(file) if file.name.startswith(".") and file.name.endswith(".lease") else None
+            if seen is not None and seen.holder is not None and is_gone(seen.holder) and _look(file) == seen:
+                file.unlink(missing_ok=True)
 
 
 def _look(file: Path) -> _Seen | None:

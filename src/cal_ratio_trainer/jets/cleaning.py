@@ -65,7 +65,7 @@ class Cleaning:
     """Makes network inputs finite and counts unusual values, batch by batch.
 
     Args:
-        schema: of the file.
+        schema: features of the jets.
     """
 
     def __init__(self, schema: Schema = CALRATIO_2019) -> None:
@@ -123,7 +123,7 @@ class Cleaning:
 def clean_for_training(jets: Jets) -> tuple[Jets, CleaningReport]:
     """The same jets with finite network inputs: infinite and NaN become 0, counted by column.
 
-    Weights are counted only, for what to do with bad ones is a setting of the training.
+    Weights are only counted, since a setting of the training decides about bad ones.
     """
     cleaning = Cleaning(jets.schema)
     lists = {kind.name: cleaning.constituents(kind, jets.constituents[kind.name]) for kind in jets.schema.constituents}
@@ -134,10 +134,9 @@ def is_built(metadata: JetMetadata, jets: Jets) -> bool:
     """True for jets that `build` has scaled already.
 
     Args:
-        metadata: of their file; its stage decides, where it has one.
-        jets: the jets, or the first ones of them. Those of a frame without metadata count as built when
-            their padding is not zero, when their median pt cannot be in GeV, or when the layer energies of clusters
-            sum to 1.
+        metadata: metadata of the file; its stage decides unless it is unknown.
+        jets: all jets of the file, or the first ones. Jets of a frame without metadata count as built if the padding
+            is not zero, if their median pt cannot be in GeV, or if the layer energies of clusters sum to 1.
     """
     if metadata.stage != "unknown":
         return metadata.stage == "built"
@@ -156,8 +155,8 @@ def refuse_impossible_pt(file: Path, pt_gev: NDArray[np.floating[Any]]) -> None:
     """Refuses jets with more pt than the beams' energy.
 
     Args:
-        file: that holds them.
-        pt_gev: [jets]; what is not finite is counted elsewhere.
+        file: path of the file with the jets.
+        pt_gev: transverse momenta [GeV], [jets]; values that are not finite are ignored.
 
     Raises:
         InputFileError: says how many there are, and the largest.

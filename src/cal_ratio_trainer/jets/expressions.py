@@ -42,7 +42,7 @@ class Condition:
     """A parsed condition; made by `parse_condition`.
 
     Attributes:
-        text: as the user wrote it.
+        text: text of the user.
         columns: names of the columns that it needs.
     """
 
@@ -61,7 +61,7 @@ class Condition:
             raise ExpressionError(self.text, f"there is no column {', '.join(unknown)}")
 
     def holds(self, columns: Mapping[str, Array]) -> NDArray[np.bool_]:
-        """For each row whether the condition holds, [rows] bool; a comparison with NaN does not, but for !=.
+        """True for each row that fulfils the condition, [rows]; a comparison with NaN is false, except !=.
 
         Args:
             columns: at least `self.columns`, each [rows] of numbers.
@@ -83,7 +83,7 @@ def parse_condition(text: str, positions: bool = False) -> Condition:
     """Reads a condition without computing it.
 
     Args:
-        text: as the user wrote it.
+        text: text of the user.
         positions: admit `name[0]`, a number of a list; it needs a column of that name, brackets included.
 
     Raises:

@@ -63,7 +63,7 @@ class JetFile(ABC):
         return self.metadata.feature_schema
 
     def data_taking(self) -> DataTaking:
-        """Origin of the jets: by the metadata, or by labels and run numbers if they tell more."""
+        """Origin of the jets: by the metadata, or by labels and run numbers if they say more."""
         told, names = DataTaking.of_metadata(self.metadata), self.scalar_names()
         if told.simulation is not None or told.energies_tev or not self.rows or "label" not in names:
             return told

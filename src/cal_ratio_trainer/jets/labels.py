@@ -9,6 +9,18 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError
 
+CLASS_NAMES = {
+    "qcd": "QCD",
+    "sig": "signal",
+    "bib": "BIB",
+    "mc": "multijet MC",
+    "data": "data",
+    "jets": "all jets",
+}
+"""Names of classes of jets in texts and tables, by their keys in files; 'jets' are jets without labels."""
+
+_NAMED = 5
+
 
 class Label(IntEnum):
     """The label column of a main file, and the order of the network's outputs.
@@ -31,15 +43,8 @@ class Label(IntEnum):
         return CLASS_NAMES[self.output]
 
 
-CLASS_NAMES = {
-    "qcd": "QCD",
-    "sig": "signal",
-    "bib": "BIB",
-    "mc": "multijet MC",
-    "data": "data",
-    "jets": "all jets",
-}
-"""Names of classes of jets in texts and tables, by their keys in files; 'jets' are those without labels."""
+CONTROL_MC = Label.QCD
+CONTROL_DATA = Label.BIB
 
 CLASS_OF_LABEL: dict[str, dict[Label, str]] = {
     "main": {label: label.output for label in Label},
@@ -68,12 +73,6 @@ def checked_labels(path: Path, values: NDArray[Any]) -> NDArray[np.int8]:
     return values.astype(np.int8)
 
 
-_NAMED = 5
-
-CONTROL_MC = Label.QCD
-CONTROL_DATA = Label.BIB
-
-
 class DataType(StrEnum):
     """Type of an ntuple, which decides the jets that `convert` keeps, and their label."""
 
@@ -85,17 +84,9 @@ class DataType(StrEnum):
     @property
     def label(self) -> Label:
         """The label of the jets kept from such a file; control-region data share BIB's number (see `Label`)."""
-        return _LABELS[self]
+        return {"sig": Label.SIGNAL, "qcd": Label.QCD}.get(self, Label.BIB)
 
     @property
     def is_simulation(self) -> bool:
-        """True where the file carries generator weights."""
+        """True if the file has generator weights."""
         return self in (DataType.SIGNAL, DataType.QCD)
-
-
-_LABELS = {
-    DataType.SIGNAL: Label.SIGNAL,
-    DataType.QCD: Label.QCD,
-    DataType.BIB: Label.BIB,
-    DataType.DATA: CONTROL_DATA,
-}

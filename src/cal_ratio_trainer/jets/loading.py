@@ -69,7 +69,7 @@ def open_jets(path: Path, schema: Schema | None = None) -> JetFile:
 
     Args:
         path: path of the file.
-        schema: the features to read, e.g. those of a network; None takes the features of the file.
+        schema: the features to read, e.g. the inputs of a network; None takes the features of the file.
 
     Raises:
         InputFileError: no such file, or no file of jets; says what it seems to be. Or its features have other units or

@@ -14,6 +14,25 @@ from cal_ratio_trainer.jets.schema import CALRATIO_2019, UNITS_IN_GEV, Affine, F
 FORMAT_VERSION = 1
 METADATA_KEY = b"cal_ratio_trainer"
 
+_LARGEST_PADDING = 1e6
+_TRUTH_UNITS = {
+    **{"llp_mH": "GeV", "llp_mS": "GeV", "llp_pt": "GeV"},
+    **{"llp_eta": "1", "llp_phi": "rad", "llp_Lxy": "mm", "llp_Lz": "mm"},
+}
+_RUNS_OF_YEARS = {
+    2015: (266_900, 284_490),
+    2016: (296_900, 311_490),
+    2017: (324_300, 341_700),
+    2018: (348_100, 364_500),
+    2022: (427_300, 440_700),
+    2023: (450_200, 456_800),
+    2024: (472_500, 490_300),
+}
+"""First and last runNumber of proton-proton data of ATLAS in each year, rounded outwards; years do not overlap."""
+
+_RUNS_OF_SIMULATION = {284_500: 13.0, 300_000: 13.0, 310_000: 13.0, 410_000: 13.6, 450_000: 13.6}
+"""Centre-of-mass energy in TeV by runNumber of the simulation, from mc16a to mc23d."""
+
 
 class InputFile(BaseModel):
     """A file that the jets were made from."""
@@ -34,7 +53,7 @@ class Scaling(BaseModel):
     max_jet_pt: float
 
     def shift_and_unit(self, feature: Feature) -> tuple[float, float]:
-        """Shift and unit of a feature that becomes (value - shift) / unit; 0 and 1 where it is not scaled so."""
+        """Shift and unit of a feature that becomes (value - shift) / unit; 0 and 1 if it is not scaled so."""
         if isinstance(feature.scaling, Affine):
             return feature.scaling.subtract, feature.scaling.divide_by
         if feature.scaling != "pt_range":
@@ -46,7 +65,7 @@ class Scaling(BaseModel):
 
 
 LEGACY_SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
-"""That of the earlier program, taken wherever a file or a run does not say its own."""
+"""Scaling by the earlier program, assumed if a file or a run does not name its own."""
 
 
 class CutflowStep(BaseModel):
@@ -63,8 +82,8 @@ class CutflowStep(BaseModel):
 class Cuts(BaseModel):
     """Cuts on the jets, so that files with different cuts are not mixed.
 
-    `event_selection` and `jet_selection` hold conditions on branches of the ntuple by their names in the cutflow;
-    `event_filter` is that of `build`, on columns of the file of jets. None: not known, or no such cut.
+    `event_selection` and `jet_selection` are conditions on branches of the ntuple by their names in the cutflow;
+    `event_filter` is the filter of `build`, on columns of the file of jets. None: not known, or no such cut.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,7 +103,7 @@ class Cuts(BaseModel):
 class Normalisation(BaseModel):
     """Sums for a later normalisation of a simulated sample, over all input files (including empty ones).
 
-    `event_count` holds the bins of the ntuple's MetaData_EventCount by their labels.
+    `event_count` has the bins of the ntuple's MetaData_EventCount by their labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,11 +116,8 @@ class Normalisation(BaseModel):
     channel_numbers: list[int] = Field(default_factory=list)
 
 
-_LARGEST_PADDING = 1e6
-
-
 def padding_mistake(padding: Mapping[str, Sequence[float]], schema: Schema = CALRATIO_2019) -> str | None:
-    """A sentence on padding rows that cannot be, None where they can: zeros, or what scaling made of zeros."""
+    """A sentence on impossible padding rows; None if all are zeros or scaled zeros."""
     for kind in schema.constituents:
         row = padding.get(kind.name, [0.0] * len(kind.features))
         if len(row) != len(kind.features):
@@ -117,12 +133,12 @@ class JetMetadata(BaseModel):
 
     Attributes:
         stage: 'converted' (GeV, MeV), 'built' (scaled), or 'unknown' (a legacy frame without metadata).
-        kind: of a built file: 'main' or 'control'.
-        data_type: of a converted file.
+        kind: kind of a built file: 'main' or 'control'.
+        data_type: type of the ntuples of a converted file.
         cuts: selection of jets, one entry for each different one among the inputs; pt in GeV. Empty: not known.
         simulation: simulation of the events if it is not the experiment's own, e.g. 'demo'.
         padding: the padding row of each kind of constituent.
-        feature_schema: the features of the jets; not written where it is the default, which files without it have.
+        feature_schema: features of the jets; not written if it is the default, which is assumed for files without it.
         notes: notes for the reader, one sentence each.
         details: counts and tables of the step that made the file.
     """
@@ -159,30 +175,15 @@ class JetMetadata(BaseModel):
         return content
 
 
-_RUNS_OF_YEARS = {
-    2015: (266_900, 284_490),
-    2016: (296_900, 311_490),
-    2017: (324_300, 341_700),
-    2018: (348_100, 364_500),
-    2022: (427_300, 440_700),
-    2023: (450_200, 456_800),
-    2024: (472_500, 490_300),
-}
-"""First and last runNumber of proton-proton data of ATLAS in each year, rounded outwards; years do not overlap."""
-
-_RUNS_OF_SIMULATION = {284_500: 13.0, 300_000: 13.0, 310_000: 13.0, 410_000: 13.6, 450_000: 13.6}
-"""Centre-of-mass energy in TeV by runNumber of the simulation, from mc16a to mc23d."""
-
-
 @dataclass(frozen=True)
 class DataTaking:
-    """Origin of the jets of a file, as far as the file tells it; for the heading of figures.
+    """Origin of the jets of a file, as the file describes it; for the heading of figures.
 
     Attributes:
         simulation: simulation of the events if it is not the experiment's own, e.g. 'demo'.
-        is_simulation: all jets are simulated; None where that is not known.
-        years: of data taking, rising; empty where a run of the data is not known.
-        energies_tev: centre-of-mass energies, rising; empty where a run is not known. [TeV]
+        is_simulation: True if all jets are simulated; None if not known.
+        years: years of data taking, rising; empty if a run of the data is not known.
+        energies_tev: centre-of-mass energies, rising; empty if a run is not known. [TeV]
     """
 
     simulation: str | None = None
@@ -212,12 +213,12 @@ class DataTaking:
 
     @classmethod
     def of_jets(cls, labels: NDArray[Any], runs: NDArray[Any] | None, simulation: str | None) -> Self:
-        """The same of the jets of a training file.
+        """Years and energies from the jets of a training file.
 
         Args:
             labels: [jets]; `Label.BIB`, beam-induced background or control-region data, is data.
-            runs: [jets] runNumber, NaN where it is not known; None where the file does not have it.
-            simulation: as in the file's metadata.
+            runs: runNumber, [jets], NaN if not known; None if the file does not have it.
+            simulation: simulation in the file's metadata.
         """
         is_data = labels == Label.BIB
         if runs is None:
@@ -250,12 +251,6 @@ class DataTaking:
         """Entries 'simulation' and 'data_taking' of a file's description."""
         told = {"is_simulation": self.is_simulation, "years": list(self.years), "energies_tev": list(self.energies_tev)}
         return {"simulation": self.simulation, "data_taking": told}
-
-
-_TRUTH_UNITS = {
-    **{"llp_mH": "GeV", "llp_mS": "GeV", "llp_pt": "GeV"},
-    **{"llp_eta": "1", "llp_phi": "rad", "llp_Lxy": "mm", "llp_Lz": "mm"},
-}
 
 
 def converted_units(schema: Schema = CALRATIO_2019) -> dict[str, str]:

@@ -40,7 +40,7 @@ EVENT_SCALARS: dict[str, pa.DataType] = {
     "llp_Lxy": pa.float32(),
     "llp_Lz": pa.float32(),
 }
-"""Event and truth columns of every file; masses and llp_pt in GeV, llp_Lxy and llp_Lz in mm; null where not known."""
+"""Event and truth columns of every file; masses and llp_pt in GeV, llp_Lxy and llp_Lz in mm; null if not known."""
 
 CONVERTED_SCALARS: dict[str, pa.DataType] = {"jet_isClean_LooseBadLLP": pa.int8()}
 """Kept by convert, dropped by build."""
@@ -65,6 +65,13 @@ MASS_INPUTS = ("llp_mH", "llp_mS")
 MAX_LIMIT = 127
 """Largest number of constituents of one kind in a jet: batches are sorted by it as 8-bit numbers."""
 
+MISSING_T0 = 99999.0
+"""Value of MSeg_t0 if the time was not measured. [ns]"""
+
+TRACK_Z0_UNIT_MM = 250.0
+"""Unit of z0 of tracks in training files. [mm]"""
+
+_MAY_CHANGE = ("network_input", "branch", "title")
 _SCALINGS = ("pt_range", "fraction", "side")
 _COLUMN = r"^[A-Za-z][A-Za-z0-9_]*$"
 
@@ -88,12 +95,12 @@ class Feature(BaseModel):
     """One number of a jet or of a constituent.
 
     Attributes:
-        name: of a jet's number the column; of a constituent's the column without the prefix of its kind.
-        unit: in converted files.
+        name: name of the column; for a constituent without the prefix of its kind.
+        unit: unit in converted files.
         network_input: the network reads it; otherwise it is stored only.
-        branch: name in the ntuple; None where it is that of the column.
+        branch: name in the ntuple; None for the name of the column.
         title: name in plots, in matplotlib's text; empty for the column's name.
-        scaling: made by `build`; see `schemas/calratio2019.yaml`. None keeps the number unchanged.
+        scaling: scaling by `build`; see `schemas/calratio2019.yaml`. None keeps the number unchanged.
         angle: 'eta' or 'phi' of a constituent that `convert` makes relative to the origin of its kind.
         not_measured: number that stands for "not measured".
     """
@@ -140,13 +147,13 @@ class Constituent(BaseModel):
     """One kind of constituent.
 
     Attributes:
-        name: of the kind, e.g. 'clusters'.
-        prefix: of its columns.
+        name: name of the kind, e.g. 'clusters'.
+        prefix: prefix of the columns.
         limit: number of constituents that a jet keeps at most.
         index_branch: branch with the jets that each constituent belongs to.
         sorted_by: feature by which the constituents of a jet fall; None for the order of the ntuple.
         origin: origin of the angles: the axis of the jet, or the first constituent.
-        features: in order.
+        features: features of a constituent, in order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -205,7 +212,6 @@ def _packaged() -> dict[str, Any]:
 _PACKAGED = _packaged()
 _FIRST_OF_JET = tuple(Feature.model_validate(each) for each in _PACKAGED["jet"])
 _KINDS = tuple(Constituent.model_validate(each) for each in _PACKAGED["constituents"])
-_MAY_CHANGE = ("network_input", "branch", "title")
 
 
 class Schema(BaseModel):
@@ -266,7 +272,7 @@ class Schema(BaseModel):
 
     @property
     def columns(self) -> dict[str, Feature]:
-        """All features by column, those of the jet first."""
+        """All features by column, first the features of the jet."""
         of_jet = zip(self.jet_columns, self.jet, strict=True)
         return dict(of_jet) | {
             column: feature
@@ -312,7 +318,7 @@ def _joined(features: tuple[Feature, ...], others: tuple[Feature, ...]) -> tuple
 
 
 def _refuse_changed(place: str, features: tuple[Feature, ...], first: tuple[Feature, ...]) -> None:
-    """Raises ValueError where the first features are not those of 2019, of which little can change."""
+    """Raises ValueError unless the features begin with the features of 2019, of which little can change."""
     if added := [feature.name for feature in features[len(first) :] if feature.scaling == "fraction"]:
         raise ValueError(f"{place}: scaling fraction of {added[0]} would change the fractions of the layers of 2019")
     for number, known in enumerate(first):
@@ -329,9 +335,9 @@ def extended_schema(source: str, content: Mapping[str, Any]) -> Schema:
 
     Args:
         source: name of the file, for messages.
-        content: of the file: `jet`, a list of features, and `constituents`, a mapping of kinds to what changes in
-            them. A feature of a new name is added behind the others; of one that is there, `network_input`, `branch`
-            and `title` can be changed; of a kind, `limit`, `index_branch` and `sorted_by`.
+        content: content of the file: `jet`, a list of features, and `constituents`, a mapping of kinds to their
+            changes. A feature of a new name is added behind the others; `network_input`, `branch` and `title` of a
+            known feature can be changed, and `limit`, `index_branch` and `sorted_by` of a kind.
 
     Raises:
         ConfigError: names all mistakes.
@@ -361,7 +367,7 @@ def extended_schema(source: str, content: Mapping[str, Any]) -> Schema:
 
 
 def _with_features(known: list[dict[str, Any]], given: Any, place: str, mistakes: list[str]) -> list[dict[str, Any]]:
-    """Features with those of a schema file, by name."""
+    """Known features, changed and extended by the features of a schema file."""
     if not isinstance(given, list) or not all(isinstance(each, dict) and "name" in each for each in given):
         mistakes.append(f"{place} should be a list of features, each with a name")
         return known
@@ -398,9 +404,3 @@ CONSTITUENTS = CLUSTERS, TRACKS, MUON_SEGMENTS = CALRATIO_2019.constituents
 JET_INPUTS = CALRATIO_2019.jet_inputs
 
 CLUSTER_LAYERS = tuple(feature.name for feature in CLUSTERS.features if feature.scaling == "fraction")
-
-MISSING_T0 = 99999.0
-"""Value of MSeg_t0 where the time was not measured."""
-
-TRACK_Z0_UNIT_MM = 250.0
-"""Unit of z0 of tracks in training files. [mm]"""

@@ -95,11 +95,11 @@ def read_metadata(path: Path, schema: Schema | None = None) -> JetMetadata:
     """The metadata of a file of this program.
 
     Args:
-        path: the file.
-        schema: the features that are to be read, for which the metadata are then given; None takes those of the file.
+        path: path of the file.
+        schema: features to which the metadata are reduced; None takes the features of the file.
 
     Raises:
-        InputFileError: it is no file of this program, or its features are other than those of the schema.
+        InputFileError: it is no file of this program, or its features differ from the schema's in unit or scaling.
         MissingColumn: it lacks features of the schema.
     """
     return _open(path, schema)[0]
@@ -250,7 +250,7 @@ def _lengths(path: Path, table: pa.Table, column: str) -> IndexArray:
 
 
 def _open(path: Path, schema: Schema | None = None) -> tuple[JetMetadata, pq.ParquetFile]:
-    """An opened file and its metadata; with a schema, those of the features to read, which must be there."""
+    """An opened file and its metadata, reduced to the features of a schema if one is given."""
     file = open_parquet(path)
     raw = (file.metadata.metadata or {}).get(METADATA_KEY)
     if raw is None:

@@ -1,4 +1,4 @@
-"""A table of jets in memory, and the hash by which jets and events are told apart."""
+"""A table of jets in memory, and the hash that identifies jets and events."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -70,7 +70,7 @@ class JetScalars:
         return self["label"]
 
     def is_known(self, name: str) -> bool:
-        """True where the column exists and no value of it is null."""
+        """True if the column exists and no value of it is null."""
         return name in self and self.scalars.column(name).null_count == 0
 
     def take(self, jets: NDArray[np.integer]) -> Self:
@@ -93,7 +93,7 @@ class JetScalars:
         return replace(self, scalars=table)
 
     def without_columns(self, names: Sequence[str]) -> Self:
-        """The same jets without the named scalar columns; names that are not there are passed over."""
+        """The same jets without the named scalar columns; missing names are ignored."""
         return replace(self, scalars=self.scalars.drop_columns([name for name in names if name in self]))
 
 

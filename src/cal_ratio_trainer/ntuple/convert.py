@@ -3,21 +3,12 @@
 import errno
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 from cal_ratio_trainer.config.convert import ConvertSettings
 from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.atomic import refuse_unusable_folder
-from cal_ratio_trainer.files.leases import Leases
 from cal_ratio_trainer.files.remote import in_words
-from cal_ratio_trainer.ntuple.file_conversion import (
-    convert_piece,
-    convert_whole,
-    join_pieces,
-    looked_at_again,
-    metadata_beside,
-)
-from cal_ratio_trainer.ntuple.pieces import remove_all_remains, remove_pieces
+from cal_ratio_trainer.ntuple.file_conversion import convert_piece, convert_whole, join_pieces, looked_at_again
 from cal_ratio_trainer.ntuple.request import Request, requests_for
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status, record_failures
 from cal_ratio_trainer.progress import progress
@@ -49,25 +40,17 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
     with progress("convert", None, "events") as line:
         file_progress = FileProgress(line, len(requests))
 
-        def finished(number: int, row: ConversionRow) -> None:
-            file_progress.finish(number, read=row.status in (Status.CONVERTED, Status.NO_JETS))
+        def finished(row: ConversionRow) -> None:
+            file_progress.finish(read=row.status in (Status.CONVERTED, Status.NO_JETS))
             if row.status is Status.FAILED:
                 line.message(f"{row.file}: failed: {row.reason}")
 
-        with (
-            Leases(settings.lease_timeout) as leases,
-            opened_executor(settings, len(requests), file_progress.report, line.message) as executor,
-        ):
-            # Flat files have their metadata beside them.
-            written = {each.output: each.output for each in requests}
-            written |= {metadata_beside(each.output): each.output for each in requests if each.layout == "flat"}
-            remove_all_remains(written, leases)
+        with opened_executor(settings, len(requests), line.message) as executor:
+            executor.on_progress = file_progress.report
             if executor.is_elsewhere:
                 requests = [each.with_absolute_paths() for each in requests]
-            rows = do_files(executor, requests, _STEPS, leases, finished)
+            rows = do_files(executor, requests, _STEPS, settings.lease_timeout, finished)
             rows = [looked_at_again(request, row) for request, row in zip(requests, rows, strict=True)]
-            # Of workers that were lost.
-            remove_all_remains(written, leases)
     record_failures(rows)
     return ConversionSummary((*rows, *not_found))
 
@@ -105,8 +88,4 @@ def _row(request: Request, status: Status, reason: str) -> ConversionRow:
     return ConversionRow(request.file, request.output, status, reason, data_type=request.selection.data_type)
 
 
-def _discard(request: Request) -> None:
-    remove_pieces(Path(request.output))
-
-
-_STEPS = Steps(_begun, convert_whole, convert_piece, join_pieces, _elsewhere, _failed, _discard)
+_STEPS = Steps(_begun, convert_whole, convert_piece, join_pieces, _elsewhere, _failed)

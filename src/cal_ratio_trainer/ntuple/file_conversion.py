@@ -1,31 +1,222 @@
-"""Conversion of one ntuple to one file of jets, whole or in pieces; leases are taken elsewhere."""
+"""Conversion of one ntuple to one file of jets, whole or in pieces; `workers.files` takes the leases."""
 
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.files.atomic import sha256_of, write_text
+from cal_ratio_trainer.files.atomic import replacing, sha256_of, write_text
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.files.leases import lease_file
+from cal_ratio_trainer.files.parquet import StoredTable, append_table, read_table
 from cal_ratio_trainer.files.remote import file_system, persistently
-from cal_ratio_trainer.jets.jet_file import Writer
 from cal_ratio_trainer.jets.loading import writing_layout
 from cal_ratio_trainer.jets.metadata import InputFile, JetMetadata, Normalisation, converted_units
-from cal_ratio_trainer.jets.store import ROWS_A_GROUP, read_metadata
+from cal_ratio_trainer.jets.store import ROWS_A_GROUP, from_arrow, read_metadata, to_arrow
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.chunk import convert_chunk, no_jets
 from cal_ratio_trainer.ntuple.events import check_branches, required_branches
-from cal_ratio_trainer.ntuple.pieces import WrittenPiece, cut, read_piece, write_piece
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Request
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status, Tally, sample_name
 from cal_ratio_trainer.workers.executor import Report
 from cal_ratio_trainer.workers.files import Pieces
+from cal_ratio_trainer.workers.pieces import cut, piece_file
+
+COMMAND = "convert divertanalysis"
+
+Chunk = tuple[Jets, Tally]
+"""The jets of some events, and what was counted in these."""
+
+_REDO = "--overwrite converts it again"
+
+
+@dataclass(frozen=True)
+class WrittenPiece:
+    """A converted piece.
+
+    Attributes:
+        path: path of its file.
+        chunks: jets of each chunk in the file.
+        tallies: counts, one tally per chunk.
+        seconds: duration. [s]
+    """
+
+    path: Path
+    chunks: tuple[StoredTable, ...]
+    tallies: tuple[Tally, ...]
+    seconds: float
+
+
+def convert_whole(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
+    """Converts one file unless it is done.
+
+    Args:
+        report: called with the number of events read so far and their total.
+        request: the file and what to do with it.
+        may_be_cut: a file with more events than the request's `piece_events` is cut into pieces and not converted yet.
+
+    Returns:
+        Result for the file, or its pieces.
+
+    Raises:
+        InputFileError, ExpressionError: it cannot be converted.
+        OSError: the output cannot be written.
+    """
+    start = time.monotonic()
+    source = size_of(request.file)
+    if not request.overwrite:
+        before = previous_result(request, source)
+        if before is not None:
+            return _row(request, Status.ALREADY_DONE, before, time.monotonic() - start)
+    with _opened(request) as ntuple:
+        stop = min(ntuple.entries, request.max_events or ntuple.entries)
+        if may_be_cut and stop > request.piece_events:
+            pieces = cut(ntuple.chunks(request.chunk_events, stop), request.piece_events)
+            if len(pieces) > 1:
+                return Pieces(pieces)
+        chunks = _chunks(ntuple, request, ntuple.chunks(request.chunk_events, stop), stop, report)
+        return _write(ntuple, request, with_checksum(source), chunks, start)
+
+
+def convert_piece(report: Report, request: Request, piece: tuple[range, ...]) -> WrittenPiece:
+    """Converts some chunks of a file to a separate file for `join_pieces`. Raises as above."""
+    start, path = time.monotonic(), piece_file(request.output)
+    tables: list[StoredTable] = []
+    tallies: list[Tally] = []
+    with (
+        _opened(request) as ntuple,
+        replacing(path, durable=False) as temporary,
+        temporary.open("wb") as file,
+    ):
+        for jets, tally in _chunks(ntuple, request, piece, sum(map(len, piece)), report):
+            tables.append(append_table(file, to_arrow(jets), "zstd"))
+            tallies.append(tally)
+    return WrittenPiece(path, tuple(tables), tuple(tallies), time.monotonic() - start)
+
+
+def join_pieces(report: Report, request: Request, pieces: list[WrittenPiece]) -> ConversionRow:
+    """Joins the pieces of a file: the same file, bit for bit, that `convert_whole` makes. Raises as above."""
+    start = time.monotonic() - sum(piece.seconds for piece in pieces)
+    metadata = JetMetadata(stage="converted", feature_schema=request.selection.schema)
+
+    def chunks() -> Iterator[Chunk]:
+        for piece in pieces:
+            with piece.path.open("rb") as file:
+                for table, tally in zip(piece.chunks, piece.tallies, strict=True):
+                    yield from_arrow(piece.path, read_table(file, table, piece.path), metadata), tally
+
+    with _opened(request) as ntuple:
+        row = _write(ntuple, request, with_checksum(size_of(request.file)), chunks(), start)
+    for piece in pieces:
+        piece.path.unlink(missing_ok=True)
+    return row
+
+
+def looked_at_again(request: Request, row: ConversionRow) -> ConversionRow:
+    """The row of a file that was left to another process: done, if that process is done with it by now."""
+    if row.status is not Status.ELSEWHERE or lease_file(request.output).exists():
+        return row
+    try:
+        before = previous_result(request, size_of(request.file))
+    except (InputFileError, OSError):
+        return row
+    return row if before is None else _row(request, Status.ALREADY_DONE, before, 0.0)
+
+
+@contextmanager
+def _opened(request: Request) -> Iterator[Ntuple]:
+    with opened(request.file, request.cache_path) as ntuple:
+        if ntuple.entries:
+            check_branches(request.file, request.selection, ntuple.branches)
+        yield ntuple
+
+
+def _chunks(ntuple: Ntuple, request: Request, ranges: Iterable[range], events: int, report: Report) -> Iterator[Chunk]:
+    """Converts chunk by chunk, each with its own tally."""
+    done = 0
+    report(done, events)
+    for entries in ranges:
+        tally = Tally(request.selection.data_type.is_simulation)
+        jets = convert_chunk(ntuple, entries, request.selection, tally)
+        ntuple.forget_older_pages()
+        yield jets, tally
+        done += len(entries)
+        report(done, events)
+
+
+def _write(ntuple: Ntuple, request: Request, source: InputFile, chunks: Iterable[Chunk], start: float) -> ConversionRow:
+    """Writes the output; returns the row with its content."""
+    selection, tally, rows = request.selection, Tally(request.selection.data_type.is_simulation), 0
+    waiting = [no_jets(selection.schema)]
+    with writing_layout(request.output, "flat" if request.metadata_file is not None else "ragged") as writer:
+        for jets, counted in chunks:
+            waiting.append(jets)
+            # Chunk by chunk, so that sums are rounded the same however a file was cut.
+            tally.add(counted)
+            # Row groups have one size, whatever the size of the chunks.
+            if sum(map(len, waiting)) >= ROWS_A_GROUP:
+                rows += sum(map(len, waiting))
+                writer.write(Jets.concatenate(waiting))
+                waiting.clear()
+        if waiting:
+            rows += sum(map(len, waiting))
+            writer.write(Jets.concatenate(waiting))
+        metadata = _metadata(ntuple, request, source, tally, rows)
+        writer.finish(metadata)
+        if request.metadata_file is not None:
+            write_text(request.metadata_file, metadata.model_dump_json(indent=1))
+            # An old file must not be taken for that of the new metadata if writing fails from here on.
+            request.output.unlink(missing_ok=True)
+    if not ntuple.entries:
+        return _row(request, Status.EMPTY, metadata, time.monotonic() - start)
+    row = _row(request, Status.CONVERTED if rows else Status.NO_JETS, metadata, time.monotonic() - start)
+    return replace(
+        row,
+        cutflow=tuple(metadata.cutflow),
+        unusual_values=tuple(metadata.details["counts"].items()),
+        unverified=not ntuple.damage_is_noticed(required_branches(selection.data_type, selection.schema)),
+    )
+
+
+def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally, rows: int) -> JetMetadata:
+    notes = tally.notes()
+    if tally.events < ntuple.entries:
+        notes.append(f"Only the first {tally.events} of {ntuple.entries} events were read (max_events).")
+    return JetMetadata(
+        stage="converted",
+        data_type=request.selection.data_type,
+        simulation=ntuple.simulation(),
+        command=COMMAND,
+        options=request.options(),
+        inputs=[source],
+        units=converted_units(request.selection.schema),
+        feature_schema=request.selection.schema,
+        cutflow=tally.cutflow(),
+        cuts=[request.selection.cuts()],
+        normalisation=tally.normalisation(ntuple.event_count()),
+        notes=notes,
+        details={"events_in_file": ntuple.entries, "counts": {k: n for k, n in tally.counts.items() if n}},
+        rows=rows,
+    )
+
+
+def _row(request: Request, status: Status, metadata: JetMetadata, seconds: float) -> ConversionRow:
+    normalisation, data_type = metadata.normalisation or Normalisation(), request.selection.data_type
+    return ConversionRow(
+        request.file,
+        request.output,
+        status,
+        events=normalisation.events_read,
+        jets=metadata.rows,
+        seconds=seconds,
+        data_type=data_type,
+        sample=sample_name(data_type, normalisation.channel_numbers),
+    )
 
 
 def size_of(file: str) -> InputFile:
@@ -80,55 +271,6 @@ def _remote_size(file: str) -> int | None:
     return None if size is None else int(size)
 
 
-_REDO = "--overwrite converts it again"
-
-
-@dataclass
-class Output:
-    """Output of the jets of one file, in row groups of one size for any size of the batches; made by `output_for`.
-
-    Attributes:
-        rows: number of written jets.
-    """
-
-    _writer: Writer
-    _metadata_file: Path | None = None
-    rows: int = 0
-    _waiting: list[Jets] = field(default_factory=list)
-
-    def write(self, jets: Jets) -> None:
-        """Appends jets; all must have the same columns."""
-        self.rows += len(jets)
-        self._waiting.append(jets)
-        if sum(len(part) for part in self._waiting) >= ROWS_A_GROUP:
-            self._flush()
-
-    def finish(self, metadata: JetMetadata) -> JetMetadata:
-        """All jets are there; the file appears when the block of `output_for` ends. Gives the complete metadata."""
-        if self._waiting:
-            self._flush()
-        complete = metadata.model_copy(update={"rows": self.rows})
-        self._writer.finish(complete)
-        if self._metadata_file is not None:
-            write_text(self._metadata_file, complete.model_dump_json(indent=1))
-        return complete
-
-    def _flush(self) -> None:
-        self._writer.write(Jets.concatenate(self._waiting))
-        self._waiting.clear()
-
-
-@contextmanager
-def output_for(request: Request) -> Iterator[Output]:
-    """Opens the output of a request; the complete file appears when the block ends without an error."""
-    is_flat = request.layout == "flat"
-    with writing_layout(request.output, "flat" if is_flat else "ragged") as writer:
-        yield Output(writer, metadata_beside(request.output) if is_flat else None)
-        if is_flat:
-            # The metadata are new by now: an old file must not be taken for theirs if writing fails from here on.
-            request.output.unlink(missing_ok=True)
-
-
 def previous_result(request: Request, source: InputFile) -> JetMetadata | None:
     """The metadata of the output where it is there already and is what the request would give; None where it is not.
 
@@ -167,163 +309,10 @@ def _is_same(now: InputFile, before: InputFile) -> bool:
 
 
 def _metadata_of(request: Request) -> JetMetadata:
-    if request.layout != "flat":
+    beside = request.metadata_file
+    if beside is None:
         return read_metadata(request.output)
-    beside = metadata_beside(request.output)
     try:
         return JetMetadata.model_validate_json(beside.read_text("utf-8"))
     except (OSError, ValidationError) as error:
         raise InputFileError(request.output, f"has no metadata of a conversion beside it ({beside.name})") from error
-
-
-def metadata_beside(output: Path) -> Path:
-    """Path of the metadata of a flat file, because a pickled frame cannot hold them."""
-    return output.with_name(f"{output.name}.metadata.json")
-
-
-COMMAND = "convert divertanalysis"
-
-Chunk = tuple[Jets, Tally]
-"""The jets of some events, and what was counted in these."""
-
-
-def convert_whole(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
-    """Converts one file unless it is done.
-
-    Args:
-        report: called with the number of events read so far and their total.
-        request: the file and what to do with it.
-        may_be_cut: a file with more events than the request's `piece_events` is cut into pieces and not converted yet.
-
-    Returns:
-        What became of it, or its pieces.
-
-    Raises:
-        InputFileError, ExpressionError: it cannot be converted.
-        OSError: the output cannot be written.
-    """
-    start = time.monotonic()
-    row = _row_of(request)
-    source = size_of(request.file)
-    if not request.overwrite:
-        before = previous_result(request, source)
-        if before is not None:
-            return replace(_row_from(row, before, Status.ALREADY_DONE), seconds=time.monotonic() - start)
-    with _opened(request) as ntuple:
-        stop = min(ntuple.entries, request.max_events or ntuple.entries)
-        if may_be_cut and stop > request.piece_events:
-            pieces = cut(ntuple.chunks(request.chunk_events, stop), request.piece_events)
-            if len(pieces) > 1:
-                return Pieces(pieces)
-        report(0, stop)
-        chunks = _chunks(ntuple, request, ntuple.chunks(request.chunk_events, stop), stop, report)
-        row = _write(row, ntuple, request, with_checksum(source), chunks)
-    return replace(row, seconds=time.monotonic() - start)
-
-
-def convert_piece(report: Report, request: Request, piece: tuple[range, ...]) -> WrittenPiece:
-    """Converts some chunks of a file to a separate file for `join_pieces`. Raises as above."""
-    start = time.monotonic()
-    events = sum(map(len, piece))
-    report(0, events)
-    with _opened(request) as ntuple:
-        written = write_piece(request.output, _chunks(ntuple, request, piece, events, report))
-    return replace(written, seconds=time.monotonic() - start)
-
-
-def join_pieces(report: Report, request: Request, pieces: list[WrittenPiece]) -> ConversionRow:
-    """Joins the pieces of a file: the same file, bit for bit, that `convert_whole` makes. Raises as above."""
-    start = time.monotonic()
-    with _opened(request) as ntuple:
-        chunks = (chunk for piece in pieces for chunk in read_piece(piece, request.selection.schema))
-        row = _write(_row_of(request), ntuple, request, with_checksum(size_of(request.file)), chunks)
-    for piece in pieces:
-        piece.path.unlink(missing_ok=True)
-    return replace(row, seconds=sum(piece.seconds for piece in pieces) + time.monotonic() - start)
-
-
-def looked_at_again(request: Request, row: ConversionRow) -> ConversionRow:
-    """The row of a file that was left to another process: done, if that process is done with it by now."""
-    if row.status is not Status.ELSEWHERE or lease_file(request.output).exists():
-        return row
-    try:
-        before = previous_result(request, size_of(request.file))
-    except (InputFileError, OSError):
-        return row
-    return row if before is None else _row_from(replace(row, reason=""), before, Status.ALREADY_DONE)
-
-
-def _row_of(request: Request) -> ConversionRow:
-    return ConversionRow(request.file, request.output, Status.FAILED, data_type=request.selection.data_type)
-
-
-@contextmanager
-def _opened(request: Request) -> Iterator[Ntuple]:
-    with opened(request.file, request.cache_path) as ntuple:
-        if ntuple.entries:
-            check_branches(request.file, request.selection, ntuple.branches)
-        yield ntuple
-
-
-def _chunks(ntuple: Ntuple, request: Request, ranges: Iterable[range], events: int, report: Report) -> Iterator[Chunk]:
-    """Converts chunk by chunk, each with its own tally."""
-    done = 0
-    for entries in ranges:
-        tally = _empty_tally(request)
-        jets = convert_chunk(ntuple, entries, request.selection, tally)
-        ntuple.forget_older_pages()
-        yield jets, tally
-        done += len(entries)
-        report(done, events)
-
-
-def _empty_tally(request: Request) -> Tally:
-    return Tally(weighted=request.selection.data_type.is_simulation)
-
-
-def _write(
-    row: ConversionRow, ntuple: Ntuple, request: Request, source: InputFile, chunks: Iterable[Chunk]
-) -> ConversionRow:
-    """Writes the output; returns the row with its content."""
-    tally = _empty_tally(request)
-    with output_for(request) as output:
-        output.write(no_jets(request.selection.schema))
-        for jets, counted in chunks:
-            output.write(jets)
-            # Chunk by chunk, so that sums are rounded the same however a file was cut.
-            tally.add(counted)
-        metadata = output.finish(_metadata(ntuple, request, source, tally))
-    if not ntuple.entries:
-        return _row_from(row, metadata, Status.EMPTY)
-    status = Status.CONVERTED if metadata.rows else Status.NO_JETS
-    unusual_values = tuple(metadata.details["counts"].items())
-    verified = ntuple.damage_is_noticed(required_branches(request.selection.data_type, request.selection.schema))
-    row = _row_from(row, metadata, status)
-    return replace(row, cutflow=tuple(metadata.cutflow), unusual_values=unusual_values, unverified=not verified)
-
-
-def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally) -> JetMetadata:
-    notes = tally.notes()
-    if tally.events < ntuple.entries:
-        notes.append(f"Only the first {tally.events} of {ntuple.entries} events were read (max_events).")
-    return JetMetadata(
-        stage="converted",
-        data_type=request.selection.data_type,
-        simulation=ntuple.simulation(),
-        command=COMMAND,
-        options=request.options(),
-        inputs=[source],
-        units=converted_units(request.selection.schema),
-        feature_schema=request.selection.schema,
-        cutflow=tally.cutflow(),
-        cuts=[request.selection.cuts()],
-        normalisation=tally.normalisation(ntuple.event_count()),
-        notes=notes,
-        details={"events_in_file": ntuple.entries, "counts": {k: n for k, n in tally.counts.items() if n}},
-    )
-
-
-def _row_from(row: ConversionRow, metadata: JetMetadata, status: Status) -> ConversionRow:
-    normalisation = metadata.normalisation or Normalisation()
-    sample = sample_name(row.data_type, normalisation.channel_numbers) if row.data_type is not None else ""
-    return replace(row, status=status, events=normalisation.events_read, jets=metadata.rows, sample=sample)

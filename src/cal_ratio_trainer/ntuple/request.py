@@ -119,6 +119,16 @@ class Request:
     cache_path: Path | None = None
     piece_events: int = 100_000
 
+    @property
+    def metadata_file(self) -> Path | None:
+        """Path of the metadata of a flat file, because a pickled frame cannot hold them; None for other layouts."""
+        return self.output.with_name(f"{self.output.name}.metadata.json") if self.layout == "flat" else None
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """All files that are written for it."""
+        return (self.output,) if self.metadata_file is None else (self.output, self.metadata_file)
+
     def with_absolute_paths(self) -> "Request":
         """The same for a process with another current folder."""
         cache_path = self.cache_path.absolute() if self.cache_path is not None else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-from cal_ratio_trainer.config.loading import read_profile
+from cal_ratio_trainer.config.loading import read_packaged
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
@@ -146,9 +146,9 @@ def settings_table(overview: RunOverview) -> ReportTable:
     """Settings that differ from the profile's; all others are as the profile or the defaults have them."""
     name = str(overview.settings.get("profile", "manual"))
     try:
-        profile = read_profile(name)
+        profile = read_packaged(name, "profiles")
     except (UserError, OSError, ValueError):
-        name, profile = "manual", read_profile("manual")
+        name, profile = "manual", read_packaged("manual", "profiles")
     base = TrainSettings.make(**profile).model_dump(mode="json")
     rows = tuple(
         (key, _cut(str(value)), _cut(str(base[key])))

@@ -252,7 +252,7 @@ class RunDirectory:
                 "more is written there"
             )
         lease = _held.get(self.path)
-        if lease is not None and lease.is_taken_over():
+        if lease is not None and lease.is_lost():
             raise RunError(
                 f"run {self.name} was taken over by another process, because this one did not respond for "
                 f"{DEFAULT_TIMEOUT_S:g} s (suspended?); nothing more is written there"

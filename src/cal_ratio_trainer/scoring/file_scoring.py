@@ -23,7 +23,6 @@ from cal_ratio_trainer.files.parquet import StoredTable, append_table, read_tabl
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import CleaningReport
 from cal_ratio_trainer.jets.metadata import DataTaking
-from cal_ratio_trainer.ntuple.pieces import piece_file
 from cal_ratio_trainer.runs.directory import run_at
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray
@@ -41,6 +40,7 @@ from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, open_stream
 from cal_ratio_trainer.scoring.tally import ScoreTally, unusual_value_notes
 from cal_ratio_trainer.workers.executor import Executor, Report, available_cores, prefetched
 from cal_ratio_trainer.workers.files import Pieces
+from cal_ratio_trainer.workers.pieces import piece_file
 
 _JETS, _SCORES = "jets.", "scores."
 _OF_DATA = "of_data"
@@ -92,6 +92,11 @@ class ScoreRequest:
     output: Path
     settings: ScoreSettings
     call: str
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """All files that are written for it."""
+        return (self.output,)
 
     def scorer(self) -> Scorer:
         """The networks, loaded once in each process."""

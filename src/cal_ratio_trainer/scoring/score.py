@@ -13,8 +13,6 @@ from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.cache import is_remote
-from cal_ratio_trainer.files.leases import Leases
-from cal_ratio_trainer.ntuple.pieces import remove_all_remains, remove_pieces
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.runs.networks import is_network
 from cal_ratio_trainer.scoring.file_scoring import (
@@ -100,15 +98,13 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
     with progress("score", None, unit) as line:
         file_progress = FileProgress(line, len(own))
 
-        def finished(number: int, file: ScoredFile) -> None:
-            file_progress.finish(number, read=not file.reason)
+        def finished(file: ScoredFile) -> None:
+            file_progress.finish(read=not file.reason)
             if file.reason:
                 _log.warning("%s: failed: %s", file.file, file.reason)
 
-        with (
-            Leases(settings.lease_timeout) as leases,
-            opened_executor(settings, len(own), file_progress.report, line.message) as executor,
-        ):
+        with opened_executor(settings, len(own), line.message) as executor:
+            executor.on_progress = file_progress.report
             used, call = settings_for(executor, settings), secrets.token_hex(8)
             requests = [ScoreRequest(file, outputs[file].absolute(), used, call) for file in own]
             scorer = loaded_scorer(used.model_dump_json(), call)
@@ -121,13 +117,8 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
                     request, InputFileError(request.output, "is being written by another process"), len(own)
                 ),
                 failed=lambda request, error: _failed(request, error, len(own)),
-                discard=lambda request: remove_pieces(request.output),
             )
-            written = {each.output: each.output for each in requests}
-            remove_all_remains(written, leases)
-            done = do_files(executor, requests, steps, leases, finished)
-            # Of workers that were lost.
-            remove_all_remains(written, leases)
+            done = do_files(executor, requests, steps, settings.lease_timeout, finished)
     for file in done:
         if file.output is not None:
             file.output = outputs[file.file]

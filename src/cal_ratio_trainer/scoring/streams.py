@@ -37,11 +37,11 @@ from cal_ratio_trainer.jets.metadata import DataTaking, Scaling
 from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.events import WEIGHT, check_branches
-from cal_ratio_trainer.ntuple.pieces import cut
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
 from cal_ratio_trainer.ntuple.request import Selection, files_matching
 from cal_ratio_trainer.ntuple.summary import Tally, sentences
 from cal_ratio_trainer.scoring.blinding import Origin
+from cal_ratio_trainer.workers.pieces import cut
 
 Region = Literal["main", "control"]
 

@@ -1,9 +1,11 @@
 """Parametric simulation of DiVertAnalysis ntuples, to try everything on. Not a detector simulation.
 
-A class of jets (`signal`, `multijet`, `bib`) is a recipe of counts and distributions measured on real jets
-(`parameters.yaml`); events are drafted and cut to exactly the jets that were asked for (`events`), given constituents
-(`clusters`, `tracks`, `muon_segments`, put together in `assembly`) and written (`ntuple_file`). docs/demo.md states
-the limits of the model.
+`simulation` writes all samples (`samples`), one file at a time (`ntuple_file`). `events` draws the hard jets of
+events until convert keeps exactly the jets that were asked for; `signal`, `multijet` and `bib` draw the jets of a
+class and their constituents (`clusters` with energies in `layers`, `tracks`, `muon_segments`) from distributions
+measured on real jets (`parameters.yaml`, `draws`); `assembly` completes the events. `grouped` has the arrays for all
+of this, `demo_data` the converted and built demo in the cache. Not here: conversion (`ntuple`) and `building`.
+docs/demo.md states the limits of the model.
 """
 
 from cal_ratio_trainer.simulation.ntuple_file import DemoFile

@@ -1,7 +1,7 @@
 """Complete events from drafts: constituents, soft jets, tracks and segments of no jet, indices.
 
 Soft jets fill an event: a library of them is simulated, and each use turns or mirrors one of it. No soft jet passes
-convert's selection. Their own muon segments are those that punch through; the cavern's background is added to the
+convert's selection. Soft jets have only muon segments that punch through; the background of the cavern is added to the
 event.
 """
 

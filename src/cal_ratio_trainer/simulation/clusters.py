@@ -199,7 +199,7 @@ def times(
         pt: transverse momentum [GeV], [clusters].
         delay: delay [ns], [clusters].
         tail_scale: factor on the probability of a pile-up time, [clusters].
-        mismodelling: shifts and smears are those of data times this; 0 for simulation.
+        mismodelling: factor on the shifts and smears of data; 0 for simulation.
     """
     numbers = parameters("time")
     size = len(pt)

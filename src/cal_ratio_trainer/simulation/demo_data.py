@@ -41,7 +41,7 @@ def demo_training_files(cache_path: Path | None = None) -> DemoFiles:
     Args:
         cache_path: folder of the data; None for the user's cache folder.
     """
-    # Other parameters of the model give other jets, which must not be taken for those of before.
+    # Other parameters of the model give other jets, so they need another folder.
     parameters = resources.files("cal_ratio_trainer.simulation").joinpath("parameters.yaml").read_bytes()
     name = f"demo-v{VERSION}-{hashlib.sha256(parameters).hexdigest()[:8]}"
     folder = (cache_path or default_cache_path()).expanduser() / name
@@ -49,7 +49,7 @@ def demo_training_files(cache_path: Path | None = None) -> DemoFiles:
     if not folder.is_dir():
         with held_in_turn(folder, "another process is making the demo data set; waiting for it"):
             if not folder.is_dir():
-                # The lease is held here, so the process that made these was killed.
+                # The lease is held here, so the process that made these folders was killed.
                 for remains in folder.parent.glob(f".{folder.name}-*"):
                     shutil.rmtree(remains, ignore_errors=True)
                 make_demo_files(folder, MAIN_JETS, CONTROL_JETS, workers=2)
@@ -67,7 +67,7 @@ def make_demo_files(
         control_jets: jets of MC and of data in the control-region file.
         workers: processes that simulate and convert.
         mismodelling: factor on the difference between data and MC in the control-region file.
-        seed: of the simulation.
+        seed: seed of the simulation.
 
     Raises:
         UserError: a file could not be converted.

@@ -94,7 +94,7 @@ def mismodelled(simulation: ArrayLike, data: ArrayLike, mismodelling: float) -> 
     Args:
         simulation: value in simulation, any shape.
         data: value measured in data, same shape.
-        mismodelling: 0 gives exactly that of simulation, 1 exactly that of data, 2 twice the difference.
+        mismodelling: 0 gives exactly the value in simulation, 1 the value in data, 2 twice the difference.
 
     Returns:
         A float, or a list for arrays.

@@ -56,7 +56,7 @@ class EventDraft:
         return replace(self, counts=self.counts[events], jets=jets, per_event=per_event)
 
     def where(self, kept: NDArray[np.bool_]) -> "EventDraft":
-        """The same events with those jets for which `kept` [jets] is true."""
+        """The same events with the jets for which `kept` [jets] is true."""
         return replace(self, counts=np.bincount(self.event[kept], minlength=len(self)), jets=self.jets[kept])
 
     @staticmethod

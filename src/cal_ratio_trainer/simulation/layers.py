@@ -66,7 +66,7 @@ def noisy_energies(
     growth = np.sqrt(1 + np.maximum(energy, numbers["noise_smallest_energy"]) / numbers["noise_growth_energy"])
     sigma = np.asarray(numbers["noise_sigma"], np.float32) * growth.astype(np.float32)[:, None]
     result += np.where(active, draws.normal(random, (len(energy), 8)) * sigma, np.float32(0))
-    # Showers leave a little beyond where they end; without it empty hadronic layers would tell the classes apart.
+    # Showers leave a little beyond where they end; without it empty hadronic layers would separate the classes.
     leaks = (clusters.pt > numbers["leakage"]["above"]) & (kind != EM)
     rows = np.flatnonzero(leaks if halo is None else leaks & ~halo)
     amount = np.abs(draws.normal(random, (len(rows), 4))) * np.float32(numbers["leakage"]["share"])
@@ -123,7 +123,7 @@ def _with_zeros(
 
 
 def _normalised(share: FloatArray, fallback: FloatArray) -> FloatArray:
-    # A row whose every layer was switched off goes to the layer that usually holds most.
+    # If every layer of a cluster was switched off, all goes to the layer that usually has most.
     total = share.sum(axis=1, keepdims=True)
     largest = fallback == fallback.max(axis=1, keepdims=True)
     normalised = share / np.maximum(total, np.float32(1e-20))
@@ -215,7 +215,7 @@ def _contained(random: Generator, shares: FloatArray) -> FloatArray:
 def halo_shares(random: Generator, abs_eta: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
     """Shares [clusters, 8] of halo muons, and which HCal layer (0 to 3) each lights up.
 
-    One layer holds nearly all; the rest goes to a neighbour.
+    One layer has nearly all of the energy, a neighbour the rest.
     """
     numbers = parameters("bib_layer")
     region = np.searchsorted(numbers["eta_edges"], abs_eta)

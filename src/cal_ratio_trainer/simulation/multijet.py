@@ -73,8 +73,8 @@ def multijets(random: Generator, jets: JetArray, mismodelling: float) -> Constit
     """Draws the constituents of multijets.
 
     A jet that fragments softly, e.g. of a gluon, has more clusters and more tracks, is wider, and its leading cluster
-    holds less of it. A small share of the jets hold neutral long-lived hadrons only: few tracks, one late shower.
-    Narrow jets with few tracks, and those, are what a signal is most easily mistaken for.
+    holds less of it. A small share of the jets consist of neutral long-lived hadrons only: few tracks, one late shower.
+    These, and narrow jets with few tracks, resemble signal most.
     """
     size = len(jets)
     trackless = draws.uniform(random, size) < parameters("overlap")["qcd_trackless"]

@@ -37,7 +37,7 @@ _SINGLE_PRECISION = frozenset({"clus_time", "track_chiSquared", "MSeg_t0", "MSeg
 _INTEGERS = {
     "jet_isClean_LooseBadLLP": np.int8,
     "nn_jet_index": np.int32,
-    "cluster_jetIndex": np.int32,
+    "clus_jetIndex": np.int32,
     "track_jetIndex": np.int32,
     "MSeg_jetIndex": np.int32,
     "HLT_jet_isBIB": np.int32,
@@ -113,28 +113,24 @@ def _branches(
     jets = events["jet"]
     clean = draws.uniform(random, len(jets)) < parameters("events")["clean_probability"]
     trigger = _trigger_jets(random, draft, jets, sample.is_data)
-    columns = {f"jet_{name}": (column, jets) for name, column in jets.columns.items()}
-    columns |= {f"HLT_jet_{name}": (column, trigger) for name, column in trigger.columns.items()}
+    fields = _lists("jet_", jets) | _lists("HLT_jet_", trigger)
     if sample.point is not None:
-        pair = Grouped(np.full(len(draft), 2), {})
         names = ("llp_pT", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz")
-        columns |= {name: (draft.per_event[name].ravel(), pair) for name in names}
-    columns |= {"jet_isClean_LooseBadLLP": (clean, jets), "nn_jet_index": (slots(jets.counts), jets)}
-    for prefix in ("clus", "track", "MSeg"):
-        content = events[prefix]
-        columns |= {f"{prefix}_{name}": (v, content) for name, v in content.columns.items() if name != "jetIndex"}
-    columns["cluster_jetIndex"] = (events["clus"]["jetIndex"], events["clus"])
-    fields = {name: _lists(name, values, group.counts) for name, (values, group) in columns.items()}
+        fields |= _lists("", Grouped(np.full(len(draft), 2), {name: draft.per_event[name].ravel() for name in names}))
+    of_jets = {"jet_isClean_LooseBadLLP": clean, "nn_jet_index": slots(jets.counts)}
+    fields |= _lists("", Grouped(jets.counts, of_jets))
+    for prefix in ("clus_", "track_", "MSeg_"):
+        fields |= _lists(prefix, events[prefix.removesuffix("_")])
+    fields["cluster_jetIndex"] = fields.pop("clus_jetIndex")
     # Clusters belong to one jet, tracks to one or none, segments to any number.
-    tracks, segments = events["track"], events["MSeg_jetIndex"]
-    of_tracks = _lists("track_jetIndex", tracks["jetIndex"], np.ones(len(tracks), np.int64))
-    of_segments = _lists("MSeg_jetIndex", segments["jetIndex"], segments.counts)
-    fields["track_jetIndex"] = ak.unflatten(of_tracks, tracks.counts)
-    fields["MSeg_jetIndex"] = ak.unflatten(of_segments, events["MSeg"].counts)
+    tracks, of_tracks = events["track"], fields.pop("track_jetIndex").content
+    fields["track_jetIndex"] = _nested(_nested(of_tracks, np.ones(len(tracks), np.int64)), tracks.counts)
+    of_segments = _lists("MSeg_", events["MSeg_jetIndex"])["MSeg_jetIndex"]
+    fields["MSeg_jetIndex"] = _nested(of_segments, events["MSeg"].counts)
     decisions = {name: np.zeros(len(draft)) for name in _SIGNAL_TRIGGERS} | {_FIRING: trigger.counts > 0}
     scalars = _scalars(random, sample, piece, len(draft)) | decisions
-    fields |= {name: ak.Array(_typed(name, values)) for name, values in scalars.items()}
-    return ak.zip(fields, depth_limit=1)
+    fields |= {name: ak.contents.NumpyArray(_typed(name, values)) for name, values in scalars.items()}
+    return ak.Array(ak.contents.RecordArray(list(fields.values()), list(fields)))
 
 
 def _scalars(random: Generator, sample: DemoSample, piece: int, events: int) -> dict[str, NDArray[Any]]:
@@ -198,23 +194,6 @@ def _event_count(sample: DemoSample, draft: EventDraft) -> hist.Hist:
     return histogram
 
 
-_SINGLE_PRECISION = frozenset({"clus_time", "track_chiSquared", "MSeg_t0", "MSeg_chiSquared"})
-_INTEGERS = {
-    "jet_isClean_LooseBadLLP": np.int8,
-    "nn_jet_index": np.int32,
-    "cluster_jetIndex": np.int32,
-    "track_jetIndex": np.int32,
-    "MSeg_jetIndex": np.int32,
-    "HLT_jet_isBIB": np.int32,
-    "runNumber": np.uint32,
-    "mcChannelNumber": np.uint32,
-    "eventNumber": np.uint64,
-    "mcEventWeight": np.float32,
-    "pileupWeight": np.float32,
-    "actualInteractionsPerCrossing": np.float32,
-}
-
-
 def _typed(name: str, column: NDArray[Any]) -> NDArray[Any]:
     kind: type = _INTEGERS.get(name, np.float32 if name in _SINGLE_PRECISION else np.float64)
     if name.startswith("pass_"):
@@ -222,5 +201,12 @@ def _typed(name: str, column: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(column, dtype=kind)
 
 
-def _lists(name: str, column: NDArray[Any], counts: IntArray) -> ak.Array:
-    return ak.unflatten(_typed(name, column), counts)
+def _lists(prefix: str, group: Grouped) -> dict[str, ak.contents.Content]:
+    """Columns as arrays of lists [groups] by the names of their branches."""
+    names = {f"{prefix}{name}": values for name, values in group.columns.items()}
+    return {name: _nested(ak.contents.NumpyArray(_typed(name, values)), group.counts) for name, values in names.items()}
+
+
+def _nested(content: ak.contents.Content, counts: IntArray) -> ak.contents.Content:
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return ak.contents.ListOffsetArray(ak.index.Index64(offsets), content)

@@ -32,8 +32,8 @@ class DemoSample:
     """One set of files.
 
     Attributes:
-        name: of its folder and files.
-        number: sets its random numbers and its mcChannelNumber apart from those of other samples.
+        name: name of its folder and beginning of the names of its files.
+        number: number of the sample, which makes its random numbers differ from the other samples'.
         data_type: data type for convert.
         role: 'main' or 'control', the training file that its jets are for.
         jets: number of jets that convert will keep.
@@ -55,7 +55,7 @@ class DemoSample:
 
     @property
     def is_data(self) -> bool:
-        """True where the sample stands for recorded collisions."""
+        """True if the sample represents recorded collisions."""
         return not self.data_type.is_simulation
 
     def sources(self) -> list[EventSource]:
@@ -163,7 +163,7 @@ def _control_data(jets: int) -> DemoSample:
 
 
 def cross_section_pb(sample: DemoSample) -> tuple[float, float]:
-    """Inclusive cross section [pb] and filter efficiency of a slice; their product is that of its pt range."""
+    """Inclusive cross section [pb] and filter efficiency of a slice; their product is the slice's cross section."""
     numbers = parameters("slices")
     (each,) = sample.slices
     power = numbers["power"]

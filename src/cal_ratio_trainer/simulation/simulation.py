@@ -131,7 +131,7 @@ def _written(samples: list[DemoSample], settings: DemoSettings) -> tuple[DemoFil
     written: dict[int, DemoFile] = {}
     with (
         progress("demo", sum(piece.jets for _, piece, _ in tasks), "jets") as line,
-        opened_executor(settings, len(tasks), lambda *told: None, line.message) as executor,
+        opened_executor(settings, len(tasks), line.message) as executor,
     ):
         order = list(range(len(tasks)))
         if not executor.is_alone:

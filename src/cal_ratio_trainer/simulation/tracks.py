@@ -80,7 +80,7 @@ def _momenta(random: Generator, charged_pt: FloatArray, owners: IntArray, primar
 
 
 def _floor(random: Generator, size: int) -> FloatArray:
-    # Softer tracks are not reconstructed; those just above the threshold pile up there, as in data.
+    # Softer tracks are not reconstructed; as in data, many tracks are just above the threshold.
     return np.float32(parameters("tracks")["smallest_pt"]) + np.float32(0.3) * draws.exponential(random, size)
 
 

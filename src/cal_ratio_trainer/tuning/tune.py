@@ -119,7 +119,7 @@ def tune_study(
                 return
             yield Task((number, 0), run_trial, (folder, details, trials, until, threads, executor.is_alone))
 
-    with opened_executor(settings, settings.workers, lambda key, done, of: None, say) as executor:
+    with opened_executor(settings, settings.workers, say) as executor:
         for done in executor.all_of(tasks()):
             if isinstance(done.error, TrainingStopped):
                 again = f"cr_trainer tune {settings.study} --resume"

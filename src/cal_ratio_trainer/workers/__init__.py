@@ -1,6 +1,6 @@
 """Executors for many files: this process, local worker processes, or the workers of a Dask cluster.
 
-Knows nothing of jets. `executor` defines the interface of the three, `opening` makes the one that was asked for, and
-`files` takes files through it, whole or in pieces. `child` is the one kind of child process: local workers, processes
-that draw, and the one that compiles.
+`executor` defines tasks and the interface of the three, `opening` makes the one that the settings name, and `files`
+takes files through it, whole or in pieces. `pieces` names the unfinished files beside an output. `child` is the only
+kind of child process: local workers, processes that draw, and the one that compiles. Not here: content of files, jets.
 """

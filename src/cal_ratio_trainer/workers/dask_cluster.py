@@ -7,6 +7,7 @@ import json
 import platform
 import queue
 import secrets
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cal_ratio_trainer.files.leases import lease_file
 from cal_ratio_trainer.version import CODE, __version__
 from cal_ratio_trainer.workers.executor import Done, Executor, Key, SchedulerError, Task, WorkerLost, at_intervals
 
@@ -23,6 +25,8 @@ _COUNT_WORKERS_EVERY_S = 5.0
 _REPORT_EVERY_S = 0.5
 _SAY_THAT_NOBODY_WORKS_AFTER_S = 10.0
 _LOOK_FOR_FILE_EVERY_S = 0.2
+_LOOKS_FOR_THE_DISK = 20
+_BETWEEN_LOOKS_S = 0.5
 _INSTALL = "install the same everywhere"
 
 
@@ -31,10 +35,9 @@ class DaskCluster(Executor):
 
     is_elsewhere = True
 
-    def __init__(
-        self, address: str, on_progress: Callable[[Key, int, int], None], say: Callable[[str], None] = print
-    ) -> None:
-        self._address, self._on_progress, self._say = address, on_progress, say
+    def __init__(self, address: str, say: Callable[[str], None] = print) -> None:
+        super().__init__()
+        self._address, self._say = address, say
         self._client = _connected(address)
         self._topic = f"cal_ratio_trainer-{secrets.token_hex(8)}"
         self._words: queue.SimpleQueue[tuple[Key, int, int]] = queue.SimpleQueue()
@@ -86,7 +89,7 @@ class DaskCluster(Executor):
                 futures.append(self._ended.get_nowait())
         with contextlib.suppress(queue.Empty):
             while True:
-                self._on_progress(*self._words.get_nowait())
+                self.on_progress(*self._words.get_nowait())
         if not futures and self._client.status != "running":
             raise self._no_connection()
         found = [done for future in futures if (done := self._done(future)) is not None]
@@ -222,6 +225,19 @@ def _in_our_words(error: Exception) -> Exception:
     return error
 
 
+def _check_shared_disk(lease: Path) -> None:
+    """Raises SchedulerError if this machine does not see the lease that the giver of the task holds."""
+    for _ in range(_LOOKS_FOR_THE_DISK):
+        if lease.exists():
+            return
+        # A network file system may take its time to show what another machine has just made.
+        time.sleep(_BETWEEN_LOOKS_S)
+    raise SchedulerError(
+        f"the worker on {socket.gethostname()} does not see {lease.parent} as it is here: workers of a cluster "
+        "need the output folder on a disk that they share with this machine"
+    )
+
+
 def _work(expected: dict[str, str], topic: str, task: Task) -> Any:
     from distributed import get_worker
 
@@ -229,6 +245,8 @@ def _work(expected: dict[str, str], topic: str, task: Task) -> Any:
     different = [f"{name} {has} (here {expected[name]})" for name, has in versions().items() if has != expected[name]]
     if different:
         raise SchedulerError(f"the worker {worker.name} has {', '.join(different)}: {_INSTALL}")
+    if task.output is not None:
+        _check_shared_disk(lease_file(task.output))
 
     def report(done: int, of: int) -> None:
         worker.log_event(topic, (task.key, done, of))

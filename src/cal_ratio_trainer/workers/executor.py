@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cal_ratio_trainer.errors import UserError
@@ -89,11 +90,19 @@ class TaskFailed(Exception):
 
 @dataclass(frozen=True)
 class Task:
-    """Task: `function(report, *arguments)`, a function that other processes can import."""
+    """Task: `function(report, *arguments)`, a function that other processes can import.
+
+    Attributes:
+        key: numbers of its file and piece.
+        function: does it.
+        arguments: arguments of the function after the report.
+        output: file that the task is for, whose lease the giver of the task holds; None for a task without lease.
+    """
 
     key: Key
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    output: Path | None = None
 
     def run_in_worker(self, report: Report) -> Any:
         """Runs it in a process that returns the result, or the error, pickled. Errors carry the traceback as a note.
@@ -130,12 +139,16 @@ class Executor(ABC):
     A task whose worker is lost runs again on another. It must therefore leave nothing half done.
 
     Attributes:
-        is_alone: True where this process does everything itself, so that cutting a file into pieces gains nothing.
-        is_elsewhere: True where other machines may do the work, which have to see the same files.
+        is_alone: True if this process does everything itself, so that cutting a file into pieces gains nothing.
+        is_elsewhere: True if other machines may do the work, which have to see the same files.
+        on_progress: called with the progress of a task: its key, units done, units in all.
     """
 
     is_alone = False
     is_elsewhere = False
+
+    def __init__(self) -> None:
+        self.on_progress: Callable[[Key, int, int], None] = lambda key, done, of: None
 
     @property
     @abstractmethod

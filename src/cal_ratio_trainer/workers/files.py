@@ -1,7 +1,7 @@
 """Processing of many files by an executor: each whole, or in pieces whose results are joined in order.
 
-The process that runs this holds the lease of each file that is under way, so that a lost worker's file is free for
-another worker at once, while other runs on the same list see that somebody is at it.
+The process that runs this holds the lease of each file that is under way. If a worker is lost, another one can have its
+file at once, and other commands on the same list see that a process works on it.
 """
 
 import time
@@ -11,27 +11,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from cal_ratio_trainer.files.leases import Lease, Leases, lease_file
+from cal_ratio_trainer.files.leases import Lease
 from cal_ratio_trainer.progress import ProgressLine
 from cal_ratio_trainer.workers.executor import WAIT_S, Done, Executor, Key, Report, SchedulerError, Task
+from cal_ratio_trainer.workers.pieces import remove_all_remains, remove_remains_of
 
 _WHOLE, _JOINED = -1, -2
-_LOOKS_FOR_THE_DISK = 20
-_BETWEEN_LOOKS_S = 0.5
 
 
-class _HasOutput(Protocol):
+class _Request(Protocol):
     @property
     def output(self) -> Path: ...
 
+    @property
+    def written(self) -> tuple[Path, ...]: ...
 
-Request = TypeVar("Request", bound=_HasOutput)
+
+Request = TypeVar("Request", bound=_Request)
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """A file is large: these are its pieces, in order."""
+    """Pieces of a large file, in order."""
 
     pieces: tuple[Any, ...]
 
@@ -41,13 +43,12 @@ class Steps(Generic[Request, Result]):
     """Steps for a file: `whole`, `piece` and `join` run in the executor, the others in this process.
 
     Attributes:
-        begun: the request as the executor gets it, once this process has the lease.
-        whole: does a file, or cuts it where it is large and may be cut: (report, request, may be cut).
-        piece: does a piece: (report, request, piece); what it gives goes to `join`.
-        join: puts the results of all pieces, in order, together: (report, request, results).
-        elsewhere: the result of a file that another process works on.
-        failed: the result of a file that raised an error, or the error again where it is not the file's own.
-        discard: removes what the pieces of a file have left behind.
+        begun: gives the request for the executor, once this process has the lease.
+        whole: does a file, or cuts it if it is large and may be cut: (report, request, may be cut).
+        piece: does a piece, and gives a result for `join`: (report, request, piece).
+        join: joins the results of all pieces, in order: (report, request, results).
+        elsewhere: gives the result of a file that another process works on.
+        failed: gives the result of a file that raised an error, or raises an error that is not the file's own.
     """
 
     begun: Callable[[Request], Request]
@@ -56,43 +57,47 @@ class Steps(Generic[Request, Result]):
     join: Callable[[Report, Request, list[Any]], Result]
     elsewhere: Callable[[Request], Result]
     failed: Callable[[Request, BaseException], Result]
-    discard: Callable[[Request], None]
 
 
 def do_files(
     executor: Executor,
     requests: Sequence[Request],
     steps: Steps[Request, Result],
-    leases: Leases,
-    finished: Callable[[int, Result], None],
+    lease_timeout: float,
+    finished: Callable[[Result], None],
 ) -> list[Result]:
     """Processes all files that no other process works on.
 
+    Removes what killed processes left of the outputs, also if nothing is to be done for them.
+
     Args:
         executor: runs the steps.
-        requests: one per file, each with an `output` of its own.
+        requests: one per file, each with an `output` of its own; all its files are `written`.
         steps: steps for a file.
-        leases: holds the files under way for this process.
-        finished: called with the number of each finished file, and its result.
+        lease_timeout: a lease without a heartbeat for this long is stale. [s]
+        finished: called with the result of each finished file.
 
     Returns:
         One result per request, in their order; it does not depend on the number of workers.
 
     Raises:
         SchedulerError: the scheduler cannot be used.
-        Whatever the steps raise that `steps.failed` does not take for the file's own fault.
+        Any error of the steps that `steps.failed` raises again.
     """
-    return _FileLoop(executor, requests, steps, leases, finished).run()
+    written = {path: request.output for request in requests for path in request.written}
+    remove_all_remains(written, lease_timeout)
+    results = _FileLoop(executor, requests, steps, lease_timeout, finished).run()
+    # Lost workers have left files behind too.
+    remove_all_remains(written, lease_timeout)
+    return results
 
 
 @dataclass
 class _File:
     """A file that is under way."""
 
-    lease: Lease
     request: Any
-    pieces: tuple[Any, ...] = ()
-    parts: dict[int, Any] = field(default_factory=dict)
+    parts: list[Any] = field(default_factory=list)
     tasks: int = 0
     error: BaseException | None = None
 
@@ -103,66 +108,60 @@ class _FileLoop(Generic[Request, Result]):
         executor: Executor,
         requests: Sequence[Request],
         steps: Steps[Request, Result],
-        leases: Leases,
-        finished: Callable[[int, Result], None],
+        lease_timeout: float,
+        finished: Callable[[Result], None],
     ) -> None:
-        self._executor, self._requests, self._steps = executor, requests, steps
-        self._leases, self._tell = leases, finished
+        self._executor, self._requests, self._steps, self._finished = executor, requests, steps, finished
+        self._leases = [Lease(request.output, lease_timeout) for request in requests]
         self._waiting = deque(range(len(requests)))
-        self._suspects: deque[int] = deque()
         self._ready: deque[Task] = deque()
         self._open: dict[int, _File] = {}
         self._under_way = 0
         self._results: dict[int, Result] = {}
 
     def run(self) -> list[Result]:
-        while self._waiting or self._open or self._suspects:
-            self._give_out()
-            if self._under_way:
-                for done in self._executor.wait(WAIT_S):
-                    self._take_in(done)
-            elif self._suspects:
-                time.sleep(min(WAIT_S, self._leases.watch_s / 10))
+        try:
+            while self._waiting or self._open:
+                self._give_out()
+                if self._under_way:
+                    for done in self._executor.wait(WAIT_S):
+                        self._take_in(done)
+                elif self._waiting:
+                    # Other processes, which may be dead, hold the leases of all remaining files.
+                    time.sleep(min(WAIT_S, self._leases[0].watch_s / 10))
+        finally:
+            for number in self._open:
+                self._leases[number].release()
         return [self._results[number] for number in range(len(self._requests))]
 
     def _give_out(self) -> None:
         # Some more than can be done at the same time, so that nobody waits; not all, for others may share the list.
         most = 1 if self._executor.is_alone else 2 * self._executor.places
-        while self._under_way < most and (self._ready or self._waiting or self._suspects):
-            if self._ready:
-                self._submit(self._ready.popleft())
-            elif self._waiting:
-                self._begin(self._waiting.popleft())
-            elif not self._look_at_suspects():
+        while self._ready and self._under_way < most:
+            self._submit(self._ready.popleft())
+        for _ in range(len(self._waiting)):
+            if self._under_way >= most:
                 return
-
-    def _look_at_suspects(self) -> bool:
-        """Tries again files of processes that may be dead; False if all must wait."""
-        before = len(self._suspects)
-        for number in [self._suspects.popleft() for _ in range(before)]:
-            self._begin(number)
-        return len(self._suspects) < before
+            self._begin(self._waiting.popleft())
 
     def _begin(self, number: int) -> None:
-        request = self._requests[number]
+        request, lease = self._requests[number], self._leases[number]
         try:
-            lease = self._leases.take(request.output)
+            is_taken = lease.take()
         except OSError as error:
             self._finish(number, self._steps.failed(request, error))
             return
-        if lease is not None:
-            self._open[number] = _File(lease, self._steps.begun(request))
+        if is_taken:
+            self._open[number] = _File(self._steps.begun(request))
             self._submit(self._task((number, _WHOLE), self._steps.whole, not self._executor.is_alone))
-        elif self._leases.is_suspect(request.output):
-            self._suspects.append(number)
+        elif lease.is_watched:
+            self._waiting.append(number)
         else:
             self._finish(number, self._steps.elsewhere(request))
 
     def _task(self, key: Key, function: Callable[..., Any], argument: Any) -> Task:
         request = self._open[key[0]].request
-        if self._executor.is_elsewhere:
-            return Task(key, on_shared_disk, (lease_file(request.output).absolute(), function, request, argument))
-        return Task(key, function, (request, argument))
+        return Task(key, function, (request, argument), request.output)
 
     def _submit(self, task: Task) -> None:
         self._under_way += 1
@@ -175,62 +174,40 @@ class _FileLoop(Generic[Request, Result]):
         self._under_way -= 1
         file.tasks -= 1
         if done.error is not None:
-            self._fail(number, file, done.error)
+            if isinstance(done.error, SchedulerError) or not isinstance(done.error, Exception):
+                raise done.error
+            file.error = file.error or done.error
+            self._ready = deque(task for task in self._ready if task.key[0] != number)
         elif which == _WHOLE and isinstance(done.result, Pieces):
-            file.pieces = done.result.pieces
-            self._ready += [self._task((number, i), self._steps.piece, piece) for i, piece in enumerate(file.pieces)]
+            pieces = done.result.pieces
+            file.parts = [None] * len(pieces)
+            self._ready += [self._task((number, i), self._steps.piece, piece) for i, piece in enumerate(pieces)]
         elif which in (_WHOLE, _JOINED):
             self._close(number, done.result)
-            return
         else:
             file.parts[which] = done.result
-        if file.tasks == 0 and file.error is not None:
+            if None not in file.parts:
+                self._ready.appendleft(self._task((number, _JOINED), self._steps.join, file.parts))
+        if file.error is not None and file.tasks == 0:
             # Not before all of its pieces have ended: they leave files behind.
-            self._close(number, self._failure(number, file, file.error))
-        elif which >= 0 and len(file.parts) == len(file.pieces):
-            parts = [file.parts[i] for i in range(len(file.pieces))]
-            self._ready.appendleft(self._task((number, _JOINED), self._steps.join, parts))
+            self._close(number, self._failure(number, file.error))
 
-    def _fail(self, number: int, file: _File, error: BaseException) -> None:
-        if isinstance(error, SchedulerError) or not isinstance(error, Exception):
-            raise error
-        file.error = file.error or error
-        self._ready = deque(task for task in self._ready if task.key[0] != number)
-
-    def _failure(self, number: int, file: _File, error: BaseException) -> Result:
-        if file.pieces:
-            self._steps.discard(self._requests[number])
-        if file.lease.lost:
-            # This process stood still for so long that another one took over, and removed what it was writing.
-            return self._steps.elsewhere(self._requests[number])
-        return self._steps.failed(self._requests[number], error)
+    def _failure(self, number: int, error: BaseException) -> Result:
+        request = self._requests[number]
+        if self._leases[number].is_lost():
+            # This process was suspended for so long that another one took over, and removed what it was writing.
+            return self._steps.elsewhere(request)
+        remove_remains_of(request.output)
+        return self._steps.failed(request, error)
 
     def _close(self, number: int, result: Result) -> None:
-        self._leases.release(self._open.pop(number).lease)
+        del self._open[number]
+        self._leases[number].release()
         self._finish(number, result)
 
     def _finish(self, number: int, result: Result) -> None:
         self._results[number] = result
-        self._tell(number, result)
-
-
-def on_shared_disk(report: Report, lease: Path, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Runs a task on a worker of a cluster, after a check that the worker sees the output disk.
-
-    Raises:
-        SchedulerError: it does not see the lease, which the process that gives out the work holds.
-    """
-    for _ in range(_LOOKS_FOR_THE_DISK):
-        if lease.exists():
-            return function(report, *arguments)
-        # A network file system may take its time to show what another machine has just made.
-        time.sleep(_BETWEEN_LOOKS_S)
-    import socket
-
-    raise SchedulerError(
-        f"the worker on {socket.gethostname()} does not see {lease.parent} as it is here: workers of a cluster "
-        "need the output folder on a disk that they share with this machine"
-    )
+        self._finished(result)
 
 
 @dataclass
@@ -264,7 +241,7 @@ class FileProgress:
         if more:
             self.line.advance(more, f"{self._finished} of {self.files} files done")
 
-    def finish(self, number: int, read: bool) -> None:
-        """Counts a finished file; `read` tells whether all of it was read in this run."""
+    def finish(self, read: bool) -> None:
+        """Counts a finished file; `read` says whether all of it was read in this run."""
         self._finished += 1
         self._passed_over += not read

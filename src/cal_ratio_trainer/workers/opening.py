@@ -22,8 +22,9 @@ class LocalProcesses(Executor):
     Its last attempt is made alone: the others may have taken the memory that it needs.
     """
 
-    def __init__(self, processes: int, on_progress: Callable[[Key, int, int], None]) -> None:
-        self._processes, self._on_progress = processes, on_progress
+    def __init__(self, processes: int) -> None:
+        super().__init__()
+        self._processes = processes
         self._waiting: deque[Task] = deque()
         self._idle: list[Child] = []
         self._busy: dict[Connection[Any, Any], tuple[Child, Task]] = {}
@@ -64,7 +65,7 @@ class LocalProcesses(Executor):
                 self._deaths.pop(task.key, None)
                 ended.append(Done(task.key, said.result, said.error))
             else:
-                self._on_progress(task.key, *said)
+                self.on_progress(task.key, *said)
         # Before the caller looks at what has ended.
         self._give_out()
         return ended
@@ -109,8 +110,8 @@ class OwnProcess(Executor):
 
     is_alone = True
 
-    def __init__(self, on_progress: Callable[[Key, int, int], None]) -> None:
-        self._on_progress = on_progress
+    def __init__(self) -> None:
+        super().__init__()
         self._tasks: deque[Task] = deque()
 
     @property
@@ -128,7 +129,7 @@ class OwnProcess(Executor):
             return []
         task = self._tasks.popleft()
         try:
-            result = task.function(lambda done, of: self._on_progress(task.key, done, of), *task.arguments)
+            result = task.function(lambda done, of: self.on_progress(task.key, done, of), *task.arguments)
         except Exception as error:
             return [Done(task.key, error=error)]
         return [Done(task.key, result)]
@@ -139,44 +140,29 @@ class OwnProcess(Executor):
 
 
 @contextmanager
-def opened_executor(
-    settings: SchedulingSettings,
-    tasks: int,
-    on_progress: Callable[[Key, int, int], None],
-    say: Callable[[str], None],
-) -> Iterator[Executor]:
+def opened_executor(settings: SchedulingSettings, tasks: int, say: Callable[[str], None] = print) -> Iterator[Executor]:
     """Executor that the settings ask for; closed when the block ends.
 
     Args:
         settings: name the scheduler, and how many processes.
         tasks: minimum number of tasks; one needs no second process, unless it can be cut.
-        on_progress: called with the progress of a task: its key, units done, units in all.
         say: called with text for the user.
 
     Raises:
         SchedulerError: there is no such cluster, or the package for it is missing.
     """
-    executor = _make(settings, tasks, on_progress, say)
+    executor: Executor
+    if settings.scheduler not in (None, "local") and tasks:
+        from cal_ratio_trainer.workers.dask_cluster import DaskCluster
+
+        executor = DaskCluster(settings.scheduler, say)
+    elif settings.scheduler is None or tasks == 0 or settings.workers == 1 or os.name != "posix":
+        executor = OwnProcess()
+    else:
+        executor = LocalProcesses(settings.workers)
     try:
         yield executor
     except BaseException:
         executor.close(finishes_tasks=False)
         raise
     executor.close(finishes_tasks=True)
-
-
-def _make(
-    settings: SchedulingSettings,
-    tasks: int,
-    on_progress: Callable[[Key, int, int], None],
-    say: Callable[[str], None],
-) -> Executor:
-    if settings.scheduler is None or tasks == 0:
-        return OwnProcess(on_progress)
-    if settings.scheduler != "local":
-        from cal_ratio_trainer.workers.dask_cluster import DaskCluster
-
-        return DaskCluster(settings.scheduler, on_progress, say)
-    if settings.workers == 1 or os.name != "posix":
-        return OwnProcess(on_progress)
-    return LocalProcesses(settings.workers, on_progress)

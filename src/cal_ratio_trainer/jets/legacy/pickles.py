@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.errors import InputFileError, harmless
 from cal_ratio_trainer.jets.ragged import FloatArray
 
+_PROTOCOL_4 = b"\x80\x04"
+_LENGTH_OF_BYTES = struct.Struct("<Q")
 _NUMBERS = re.compile(r"[biuf][1248]")
 _LABELS = (str, int, float, bool, type(None))
 _BROKEN = (
@@ -165,7 +167,7 @@ class _Buffer(_Array):
 
 
 class _Block(metaclass=_Sealed):
-    """Columns of one data type: values [columns, rows] and where these columns stand in the frame."""
+    """Columns of one data type: values [columns, rows] and the positions of the columns in the frame."""
 
     __slots__ = ("placement", "values")
 
@@ -263,10 +265,6 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 """Everything a pickled frame of numbers asks for, as pandas 1 to 3 and numpy 1 and 2 name it."""
 
 
-_PROTOCOL_4 = b"\x80\x04"
-_LENGTH_OF_BYTES = struct.Struct("<Q")
-
-
 class FramePickle:
     """The pickle of one frame: a float32 block that grows row by row, and the other columns at the end.
 
@@ -296,7 +294,7 @@ class FramePickle:
         """Completes the pickle.
 
         Args:
-            names: of the columns of the block.
+            names: names of the columns of the block.
             others: further columns [rows] by name.
             order: all names in the order of the frame.
         """

@@ -74,7 +74,7 @@ class FlatWriter(ABC):
         """Appends jets; all must have the same columns.
 
         Raises:
-            FixedLayout: their features are not those of 2019.
+            FixedLayout: their features are not the features of 2019.
         """
         if jets.schema != CALRATIO_2019:
             raise FixedLayout("the flat layout holds the features of 2019 only; take the ragged layout for others")
