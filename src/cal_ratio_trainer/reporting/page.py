@@ -67,6 +67,26 @@ def percentage(share: float) -> str:
     return number(100 * share, ".1f")
 
 
+def with_errors(value: float, down: float, up: float, form: str, alike: float = 0.0) -> str:
+    """A cell with a value and its errors, in which no line ends; '-' if the value is not known.
+
+    Args:
+        value: value.
+        down: error downwards, at least 0.
+        up: error upwards.
+        form: format of `format`; a sign in it is that of the value alone.
+        alike: one error is shown if the two differ by at most this share of the larger, or look the same.
+
+    >>> with_errors(0.99, 0.01, 0.01, ".2f").split(), with_errors(0.99, 0.02, 0.01, ".2f").split()
+    (['0.99', '±', '0.01'], ['0.99', '+0.01', '-0.02'])
+    """
+    if not math.isfinite(value):
+        return NOT_KNOWN
+    lower, upper, larger = (format(error, form.lstrip("+")) for error in (down, up, max(down, up)))
+    is_one = lower == upper or abs(up - down) <= alike * max(down, up)
+    return unbroken(f"{value:{form}} ± {larger}" if is_one else f"{value:{form}} +{upper} -{lower}")
+
+
 def unbroken(text: str) -> str:
     """Text in which no line ends."""
     return text.replace(" ", "\xa0")
