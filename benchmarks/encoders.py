@@ -16,7 +16,6 @@ import onnxruntime
 import torch
 
 from benchmarks.train import random_jets
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.formats.onnx_file import onnx_bytes
 from cal_ratio_trainer.formats.probe_jets import padded_inputs
 from cal_ratio_trainer.jets import Jets
@@ -45,7 +44,7 @@ def seconds(work: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     return [statistics.median(taken) for taken in times]
 
 
-def step_of(shape: NetworkShape, data: TrainingTensors, batch: int) -> Callable[[], None]:
+def step_of(shape: NetworkShape, data: JetTensors, batch: int) -> Callable[[], None]:
     """A function that does a step on the first `batch` main jets and as many control jets behind them."""
     classifier, adversary = Classifier(shape, 1), Adversary(DomainSettings(10.0, 2))
     step = TrainingStep(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=1)
@@ -100,7 +99,7 @@ def main() -> None:
     jets = JetTensors.from_jets(
         [random_jets(batch, "main", rng), random_jets(batch, "control", rng)], torch.device("cpu")
     )
-    data = TrainingTensors(jets, torch.from_numpy(rng.integers(0, 2, 2 * batch)), torch.ones(2 * batch))
+    data = jets.for_training(torch.from_numpy(rng.integers(0, 2, 2 * batch)), torch.ones(2 * batch))
     steps = seconds([step_of(shape, data, batch) for shape in shapes], arguments.rounds)
     scored = random_jets(_LARGE, "main", rng)
     work = [onnx_work(shape, scored) for shape in shapes]

@@ -34,7 +34,6 @@ import torch
 
 from benchmarks.epoch import settings_of, write_files
 from benchmarks.train import random_jets
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
@@ -129,7 +128,7 @@ def _errors(device: torch.device, engine: str, units: int) -> list[float]:
 def throughput(device: torch.device, sizes: list[int]) -> None:
     """Time of a step in milliseconds and main jets per second, by method and size."""
 
-    def measured(jets: int, data: TrainingTensors, sampler: Sampler, way: _Method) -> tuple[str, ...]:
+    def measured(jets: int, data: JetTensors, sampler: Sampler, way: _Method) -> tuple[str, ...]:
         set_matmul_precision(device, way.precision)
         with way.layers_apart():
             seconds, peak = _seconds_a_step(device, data, sampler, way)
@@ -201,17 +200,17 @@ def profile(device: torch.device, jets: int) -> None:
     print(profiler.key_averages().table(sort_by=key, row_limit=20, max_name_column_width=60), "```\n", sep="")
 
 
-def _sample(device: torch.device, jets: int) -> tuple[TrainingTensors, Sampler]:
+def _sample(device: torch.device, jets: int) -> tuple[JetTensors, Sampler]:
     """Jets for `_STEPS` steps of a size, half as many control jets."""
     rng = np.random.default_rng(1)
     main, control = jets * _STEPS, jets * _STEPS // 2
     tensors = JetTensors.from_jets([random_jets(main, "main", rng), random_jets(control, "control", rng)], device)
     target = np.concatenate([rng.integers(0, 3, main), rng.integers(0, 2, control)])
-    data = TrainingTensors(tensors, torch.from_numpy(target).to(device), torch.ones(main + control, device=device))
+    data = tensors.for_training(torch.from_numpy(target).to(device), torch.ones(main + control, device=device))
     return data, Sampler(np.arange(main), np.arange(main, main + control), _STEPS, 1, True)
 
 
-def _seconds_a_step(device: torch.device, data: TrainingTensors, sampler: Sampler, way: _Method) -> tuple[float, int]:
+def _seconds_a_step(device: torch.device, data: JetTensors, sampler: Sampler, way: _Method) -> tuple[float, int]:
     """Seconds per step of the third epoch; the first ones compile and record."""
     classifier = Classifier(DEFAULT_SHAPE, 1, way.engine).to(device)
     adversary = Adversary(DomainSettings(10.0, 2)).to(device)

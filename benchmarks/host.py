@@ -19,8 +19,8 @@ from torch import Tensor
 
 from benchmarks.epoch import settings_of, write_files
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets.ragged import IndexArray
+from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.base import StepSums
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
@@ -32,11 +32,11 @@ from cal_ratio_trainer.training.step import StepJets, TrainingStep
 _random = torch.Generator().manual_seed(1)
 
 
-def _no_step(self: TrainingStep, data: TrainingTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
+def _no_step(self: TrainingStep, data: JetTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
     sums.sums += 1
 
 
-def _random_logits(self: TrainingStep, data: TrainingTensors, positions: IndexArray) -> Tensor:
+def _random_logits(self: TrainingStep, data: JetTensors, positions: IndexArray) -> Tensor:
     return torch.randn(len(positions), 3, generator=_random)
 
 

@@ -68,10 +68,9 @@ def load_training(main_file: Path, control_file: Path, place: Literal["device", 
         start, start_cpu = time.perf_counter(), os.times()
         chosen = choose_training_data(settings, main_file, control_file)
         where = data_place(settings, chosen, cpu, step=0, gathered=0)
-        data, inputs = read_training_data(chosen, where.fill_folder)
-        tensors = data.tensors(inputs, cpu, where.tensors)
+        _, tensors = read_training_data(chosen, where.fill_folder, cpu, where.tensors)
         took, cpu_now = time.perf_counter() - start, os.times()
-    jets, ragged = len(tensors.jets), _ragged_bytes(main_file) + _ragged_bytes(control_file)
+    jets, ragged = len(tensors), _ragged_bytes(main_file) + _ragged_bytes(control_file)
     user, system = cpu_now.user - start_cpu.user, cpu_now.system - start_cpu.system
     print(f"loaded {jets} jets in {took:.2f} s ({jets / took / 1e3:.0f} k jets/s); aim: 3 million in {AIM_SECONDS} s")
     print(f"processor time of all threads {user + system:.2f} s ({system:.2f} s of it in the system)")

@@ -17,14 +17,12 @@ from benchmarks.gpu import print_table
 from benchmarks.memory import AnonymousPeak, anonymous_bytes
 from benchmarks.train import random_jets
 from cal_ratio_trainer.datasets.placement import DistantJets
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
-from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.network.batch import InputFilling, JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.domain.base import DomainSettings
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.inputs import InputFilling
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training.memory_plan import memory_plan
 from cal_ratio_trainer.training.sampler import Sampler
@@ -46,7 +44,7 @@ def measure(place: str, main_jets: int, splits: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tensors = _on_disk(parts, Path(folder)) if place == "disk" else JetTensors.from_jets(parts, _CPU)
         target = torch.from_numpy(rng.integers(0, 2, len(jets)))
-        data = TrainingTensors(tensors, target, torch.ones(len(jets)))
+        data = tensors.for_training(target, torch.ones(len(jets)))
         del parts
         classifier, adversary = Classifier(DEFAULT_SHAPE, 1), Adversary(DomainSettings(1.0, 2))
         step = TrainingStep(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=1)
@@ -63,16 +61,16 @@ def _on_disk(parts: list[Jets], folder: Path) -> DistantJets:
     filling = InputFilling(sum(map(len, parts)), {kind.name: 0 for kind in CONSTITUENTS}, folder)
     for jets in parts:
         filling.append(jets.constituents)
-    return DistantJets.of_inputs(filling.finish(), parts, _CPU)
+    return DistantJets.of_filling(filling, parts, _CPU)
 
 
-def _do(step: TrainingStep, data: TrainingTensors, sampler: Sampler) -> None:
+def _do(step: TrainingStep, data: JetTensors, sampler: Sampler) -> None:
     sums = step.new_sums(_CPU)
     drawn = sampler.epoch(0)[:_STEPS]
-    data.jets.expect([step.read_jets(jets) for jets in drawn])
+    data.expect([step.read_jets(jets) for jets in drawn])
     for number, jets in enumerate(drawn):
         step(data, jets, 0, number, sums)
-    data.jets.expect(())
+    data.expect(())
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 import torch
 
 from benchmarks.padded_eager import PaddedStep
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
@@ -74,7 +73,7 @@ def measure(batch: int, steps: int) -> Comparison:
     half = batch // 2
     tensors = JetTensors.from_jets([main_jets, control], torch.device("cpu"))
     target = torch.from_numpy(np.concatenate([main_jets.label, control.label > 0]).astype(np.int64))
-    data = TrainingTensors(tensors, target, torch.ones(2 * batch))
+    data = tensors.for_training(target, torch.ones(2 * batch))
     classifier, adversary = Classifier(DEFAULT_SHAPE), Adversary(DomainSettings(10.0))
     ours = TrainingStep(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=1)
     chosen = StepJets(np.arange(batch), np.arange(batch, 2 * batch), np.arange(batch, batch + half))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.sample import parametrised_masses, select_masses
 from cal_ratio_trainer.datasets.splits import Part
+from cal_ratio_trainer.datasets.weights import parametrised_masses, select_masses
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import Label
 from tests.factories.jets import synthetic_jets

@@ -15,13 +15,11 @@ from torch.profiler import ProfilerActivity, profile
 from cal_ratio_trainer.datasets import memory
 from cal_ratio_trainer.datasets.memory import StepSize, fitting_parts, gathered_bytes, step_bytes
 from cal_ratio_trainer.datasets.placement import DistantJets, GatheredJets
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.launching import Place
-from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.launching import ProcessRank
+from cal_ratio_trainer.network.batch import InputFilling, JetTensors
 from cal_ratio_trainer.network.engine import Engine
-from cal_ratio_trainer.network.inputs import InputFilling
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from cal_ratio_trainer.training import ranks as ranks_module
 from cal_ratio_trainer.training.ranks import ALONE, SeveralRanks
@@ -34,24 +32,22 @@ CPU = torch.device("cpu")
 MAIN, CONTROL = 3000, 1000
 
 
-def tensors() -> TrainingTensors:
+def tensors() -> JetTensors:
     rng = np.random.default_rng(1)
     main, control = synthetic_jets(rng.integers(0, 3, MAIN), 1), synthetic_jets(rng.choice([0, 2], CONTROL), 2)
     target = np.concatenate([main.label, control.label > 0]).astype(np.int64)
-    return TrainingTensors(
-        JetTensors.from_jets([main, control], CPU), torch.from_numpy(target), torch.ones(MAIN + CONTROL)
-    )
+    return JetTensors.from_jets([main, control], CPU).for_training(torch.from_numpy(target), torch.ones(MAIN + CONTROL))
 
 
-def size_of(data: TrainingTensors) -> StepSize:
+def size_of(data: JetTensors) -> StepSize:
     constituents = {}
-    for name, offsets in data.jets.offsets.items():
+    for name, offsets in data.offsets.items():
         counted = int(offsets[MAIN]), int(offsets[-1] - offsets[MAIN])
         constituents[name] = (counted[0] / MAIN, counted[1] / CONTROL)
     return StepSize(MAIN, MAIN, CONTROL, constituents)
 
 
-def measured_peak(shape: NetworkShape, data: TrainingTensors, engine: str, pieces: int) -> int:
+def measured_peak(shape: NetworkShape, data: JetTensors, engine: str, pieces: int) -> int:
     """Largest sum of bytes of all simultaneous tensors of a step."""
     step = new_step(shape=shape, engine=engine, pieces=pieces)
     drawn = np.random.default_rng(1).integers(MAIN, MAIN + CONTROL, MAIN)
@@ -99,7 +95,7 @@ def test_what_is_gathered_for_a_step_and_the_next_takes_what_is_predicted(
     far, constituents = on_disk(parts, tmp_path)
     held = held_by(monkeypatch)
     monkeypatch.setattr(ranks_module, "store", HashStore)
-    ranks = SeveralRanks(Place(0, processes, 0, processes, 1)) if processes > 1 else ALONE
+    ranks = SeveralRanks(ProcessRank(0, processes, 0, processes, 1)) if processes > 1 else ALONE
     jets = np.arange(main_jets + control_jets)
     sampler = Sampler(jets[:main_jets], jets[main_jets:], splits, 1, True)
     step = new_step(ranks=ranks)
@@ -124,7 +120,7 @@ def on_disk(parts: list[Jets], folder: Path) -> tuple[DistantJets, dict[str, tup
         for kind in CONSTITUENTS:
             lengths = np.minimum(np.diff(jets.constituents[kind.name].offsets), kind.limit)
             means[kind.name].append(float(lengths.mean()) if len(jets) else 0.0)
-    return DistantJets.of_inputs(filling.finish(), parts, CPU), {name: (a, b) for name, (a, b) in means.items()}
+    return DistantJets.of_filling(filling, parts, CPU), {name: (a, b) for name, (a, b) in means.items()}
 
 
 def held_by(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:

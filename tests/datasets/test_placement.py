@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets import placement as places
-from cal_ratio_trainer.datasets.data import ChosenData, choose_training_data, read_training_data
+from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.memory import USABLE
 from cal_ratio_trainer.datasets.placement import DistantJets, Place, data_place
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.jets.filling import NoRoomOnDisk
-from cal_ratio_trainer.network.batch import Batch, JetTensors
-from cal_ratio_trainer.network.inputs import InputFilling
+from cal_ratio_trainer.network.batch import Batch, InputFilling, JetTensors
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.ranks import Ranks
 from cal_ratio_trainer.training.setup import load_data
@@ -38,7 +38,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> TrainSettings:
 
 
 @pytest.fixture(scope="module")
-def chosen(settings: TrainSettings) -> ChosenData:
+def chosen(settings: TrainSettings) -> TrainingData:
     """Jets of this training."""
     return choose_training_data(settings, Path(settings.main_training_file), Path(settings.control_files["control"]))
 
@@ -48,7 +48,7 @@ def with_room(monkeypatch: pytest.MonkeyPatch, **free: int | None) -> None:
 
 
 def test_auto_takes_the_first_place_with_room_for_constituents_and_step(
-    settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings, chosen: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size, plenty = data_place(settings, chosen, CPU, **STEP).size, 1 << 40
     for device, free, expected in (
@@ -64,7 +64,7 @@ def test_auto_takes_the_first_place_with_room_for_constituents_and_step(
 
 
 def test_auto_counts_what_is_gathered_where_the_constituents_do_not_lie(
-    settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings, chosen: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size, free = data_place(settings, chosen, CPU, **STEP).size, 1 << 30
     room = int(USABLE * free)
@@ -82,13 +82,13 @@ def test_auto_counts_what_is_gathered_where_the_constituents_do_not_lie(
 
 
 def test_a_step_that_fits_nowhere_moves_no_constituents(
-    settings: TrainSettings, chosen: ChosenData, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings, chosen: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_room(monkeypatch, cpu=1 << 30)
     assert data_place(settings, chosen, CPU, step=1 << 40, gathered=0).place is Place.DEVICE
 
 
-def test_on_a_cpu_the_host_is_the_device(settings: TrainSettings, chosen: ChosenData) -> None:
+def test_on_a_cpu_the_host_is_the_device(settings: TrainSettings, chosen: TrainingData) -> None:
     host = settings.model_copy(update={"data_place": "host"})
     assert data_place(host, chosen, CPU, **STEP).place is Place.DEVICE
     assert data_place(host, chosen, CUDA, **STEP).place is Place.HOST
@@ -96,7 +96,7 @@ def test_on_a_cpu_the_host_is_the_device(settings: TrainSettings, chosen: Chosen
     assert data_place(host, chosen, CPU, **STEP).tensors is JetTensors
 
 
-def test_the_size_is_that_of_what_is_filled(settings: TrainSettings, chosen: ChosenData) -> None:
+def test_the_size_is_that_of_what_is_filled(settings: TrainSettings, chosen: TrainingData) -> None:
     data, inputs = read_training_data(chosen, data_place(settings, chosen, CPU, **STEP).fill_folder)
     tested = [part.test_constituents.values() for part in (data.main, data.control)]
     filled = sum(each.nbytes for each in inputs.values.values())
@@ -105,7 +105,7 @@ def test_the_size_is_that_of_what_is_filled(settings: TrainSettings, chosen: Cho
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_read(
-    settings: TrainSettings, chosen: ChosenData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings, chosen: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     wanted = settings.model_copy(update={"data_place": "disk", "cache_path": tmp_path / "not" / "there"})
@@ -147,7 +147,6 @@ def test_the_unused_half_is_not_held(settings: TrainSettings) -> None:
     for name, values in inputs.values.items():
         assert len(values) == inputs.offsets[name][-1] + 1
         assert len(inputs.offsets[name]) == jets + 1
-    assert np.all(some.main.source.jets["jet_pt"][some.main.rows] == data.main.jets["jet_pt"])
 
 
 def test_of_several_processes_none_looks_for_room_before_all_are_there(
@@ -176,7 +175,7 @@ NEAR = JetTensors.from_jets([JETS], CPU, MASSES)
 def distant(folder: Path | None) -> DistantJets:
     filling = InputFilling(60, {kind.name: 0 for kind in CONSTITUENTS}, folder)
     filling.append(JETS.constituents)
-    return DistantJets.of_inputs(filling.finish(), [JETS], CPU, MASSES)
+    return DistantJets.of_filling(filling, [JETS], CPU, MASSES)
 
 
 def assert_same(first: Batch, second: Batch) -> None:

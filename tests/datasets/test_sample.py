@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.datasets.data_table import class_shares, unfair_share
-from cal_ratio_trainer.datasets.sample import (
+from cal_ratio_trainer.datasets.weights import (
     evaluation_weights,
     file_weights,
     loss_weights,

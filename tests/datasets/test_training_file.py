@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import choose_training_data, load_main_jets, read_training_data
+from cal_ratio_trainer.datasets.data import choose_training_data, load_whole_file, read_training_data
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.datasets.training_file import refuse_different_files, refuse_wrong_scale
 from cal_ratio_trainer.errors import InputFileError
@@ -63,13 +63,9 @@ def prepared(file: Path) -> Jets:
 
 def test_one_pass_gives_what_whole_tables_give(files: tuple[Path, Path]) -> None:
     chosen = choose_training_data(SETTINGS, *files)
-    data, inputs = read_training_data(chosen)
-    parts = [
-        prepared(file).take(part.rows)
-        for file, part in zip(files, (chosen.main, chosen.regions["control"]), strict=True)
-    ]
+    data, found = read_training_data(chosen)
+    parts = [prepared(file).take(source.rows) for file, source in zip(files, chosen.sources, strict=True)]
     expected = JetTensors.from_jets(parts, torch.device("cpu"))
-    found = data.tensors(inputs, torch.device("cpu")).jets
     assert torch.equal(found.jet, expected.jet)
     for name in expected.values:
         assert torch.equal(found.values[name], expected.values[name])
@@ -89,7 +85,7 @@ def test_oddities_are_counted_over_all_jets_of_the_file_the_unused_ones_too(file
 
 
 def test_all_jets_that_have_a_weight_come_whole(files: tuple[Path, Path]) -> None:
-    assert_same_constituents(load_main_jets(SETTINGS, files[0]).jets, prepared(files[0]))
+    assert_same_constituents(load_whole_file(SETTINGS, files[0], "main").test_jets, prepared(files[0]))
 
 
 def with_filled_slots(jets: Jets) -> Jets:
@@ -105,14 +101,11 @@ def test_where_padding_rows_differ_empty_slots_are_written_out(tmp_path: Path) -
     write_jets(paths[0], main, JetMetadata(stage="built", kind="main"))
     write_jets(paths[1], Jets(control.scalars, lists), JetMetadata(stage="built", kind="control"))
     chosen = choose_training_data(SETTINGS, *paths)
-    data, inputs = read_training_data(chosen)
-    parts = [
-        prepared(file).take(part.rows)
-        for file, part in zip(paths, (chosen.main, chosen.regions["control"]), strict=True)
-    ]
+    data, found = read_training_data(chosen)
+    parts = [prepared(file).take(source.rows) for file, source in zip(paths, chosen.sources, strict=True)]
     expected = JetTensors.from_jets([with_filled_slots(part) for part in parts], torch.device("cpu"))
     for name in expected.values:
-        np.testing.assert_array_equal(inputs.values[name], expected.values[name].numpy())
+        np.testing.assert_array_equal(found.values[name].numpy(), expected.values[name].numpy())
     tested = parts[1].where(data.control.part == Part.TEST)
     assert_same_constituents(data.control.test_jets, with_filled_slots(tested))
 
@@ -131,7 +124,7 @@ def test_a_file_that_changes_between_its_scalars_and_its_constituents_is_refused
 
     monkeypatch.setattr(RaggedFile, "lists", cut)
     with pytest.raises(InputFileError, match="was changed while it was read"):
-        load_main_jets(SETTINGS, path)
+        load_whole_file(SETTINGS, path, "main")
 
 
 def test_jets_of_the_fold_that_is_left_out_are_neither_counted_nor_kept(tmp_path: Path) -> None:
@@ -140,18 +133,18 @@ def test_jets_of_the_fold_that_is_left_out_are_neither_counted_nor_kept(tmp_path
     write_jets(paths[1], odd_jets(rng.choice([0, 2], 300)), JetMetadata(stage="built", kind="control"))
     settings = SETTINGS.model_copy(update={"folds": 3, "fold": 1})
     chosen = choose_training_data(settings, *paths)
-    data, inputs = read_training_data(chosen)
+    data, found = read_training_data(chosen)
     seen = [read_jets(path) for path in paths]
     seen = [jets.where(jets["eventNumber"] % 3 != 1) for jets in seen]
     cleaned, report = clean_for_training(seen[0])
     assert set(report.sentences()) <= set(data.main.notes)
     parts = [
-        with_times(clean_for_training(jets)[0]).take(part.rows)
-        for jets, part in zip(seen, (chosen.main, chosen.regions["control"]), strict=True)
+        with_times(clean_for_training(jets)[0]).take(source.rows)
+        for jets, source in zip(seen, chosen.sources, strict=True)
     ]
     expected = JetTensors.from_jets(parts, torch.device("cpu"))
     for name in expected.values:
-        np.testing.assert_array_equal(inputs.values[name], expected.values[name].numpy())
+        np.testing.assert_array_equal(found.values[name].numpy(), expected.values[name].numpy())
     assert len(cleaned) > len(data.main.jets)
 
 

@@ -14,7 +14,7 @@ from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.loading import writing_layout
 from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.network.inputs import NetworkInputs
+from cal_ratio_trainer.network.batch import JetTensors
 from tests.factories.jets import synthetic_jets
 
 SCALING = Scaling(min_jet_pt=0, max_jet_pt=500)
@@ -57,7 +57,7 @@ def write_training_files(
 
 def load_training_data(
     settings: TrainSettings, main_file: Path, control_file: Path | None = None
-) -> tuple[TrainingData, NetworkInputs]:
+) -> tuple[TrainingData, JetTensors]:
     """The jets of a training and what the network reads of them, in memory."""
     return read_training_data(choose_training_data(settings, main_file, *filter(None, [control_file])))
 

@@ -67,7 +67,7 @@ def _read_any(file: Path) -> None:
 
 def _events(folder: Path) -> Path:
     main, control = (_sample(labels) for labels in ([0, 1, 2, 1], [0, 2]))
-    write_used_events(folder, TrainingData(main, control, None), by_row=False)
+    write_used_events(folder, TrainingData(main, control, None, (control,), None), by_row=False)
     return folder / EVENTS_FILE
 
 

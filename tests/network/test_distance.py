@@ -9,10 +9,15 @@ from scipy.stats import energy_distance
 from torch import Tensor
 
 from cal_ratio_trainer.network.domain.base import MAX_LOG_ODDS, ControlJets, DomainSettings, StepSums
-from cal_ratio_trainer.network.domain.distance import Distance, _table
+from cal_ratio_trainer.network.domain.distance import Distance
 
 CPU = torch.device("cpu")
 RANGES = (0.25, 0.5)
+
+
+def table_of(jets: ControlJets) -> torch.Tensor:
+    """Jets of one region as the distance holds them."""
+    return Distance(DomainSettings(1.0))._table(jets)
 
 
 def control_jets(number: int = 300, seed: int = 1, shift: float = 0.0) -> ControlJets:
@@ -30,14 +35,14 @@ def sums() -> StepSums:
 
 def distance(jets: ControlJets, method: Distance | None = None) -> Tensor:
     """Cramer's part of the penalty of one mini-batch at strength 1."""
-    return (method or Distance(DomainSettings(1.0, pt_ranges=RANGES)))._distance(_table(jets))[0]
+    return (method or Distance(DomainSettings(1.0, pt_ranges=RANGES)))._distance(table_of(jets))[0]
 
 
 def joint(jets: ControlJets) -> float:
     """The joint distance, as a mean over many steps' frequencies."""
     method, found = Distance(DomainSettings(1.0, pt_ranges=RANGES)), []
     for _ in range(40):
-        found.append(float(method._joint(_table(jets))))
+        found.append(float(method._joint(table_of(jets))))
         method.after_step()
     return float(np.mean(found))
 
@@ -111,7 +116,7 @@ def test_ranges_with_few_effective_jets_are_passed_over_and_counted() -> None:
     cancelling = ControlJets(jets.logits, jets.is_data, torch.where(low, signs, jets.weight), jets.inputs)
     without = ControlJets(jets.logits[~low], jets.is_data[~low], jets.weight[~low], jets.inputs[~low])
     torch.testing.assert_close(distance(cancelling), distance(without))
-    assert torch.isfinite(Distance(DomainSettings(1.0))._joint(_table(cancelling)))
+    assert torch.isfinite(Distance(DomainSettings(1.0))._joint(table_of(cancelling)))
     for each in (cancelling, without):
         found = sums()
         Distance(DomainSettings(1.0, pt_ranges=RANGES)).penalty(each, len(each.weight), found)
@@ -139,7 +144,7 @@ def test_it_compares_together_with_the_last_mini_batches() -> None:
 
 def test_the_joint_distance_is_the_squared_discrepancy_of_three_gaussian_kernels() -> None:
     jets = control_jets(200, shift=1.0)
-    table = _table(jets).double()
+    table = table_of(jets).double()
     x = table[:, [0, 1, 2, -1]]
     x = (x - x.mean(dim=0)) / x.std(dim=0, correction=0)
     squared = torch.cdist(x, x).square()
@@ -157,7 +162,7 @@ def test_the_joint_distance_sees_what_no_single_output_shows() -> None:
     logits = torch.stack([turned, -turned, torch.zeros(2000)], dim=1)
     spread = ControlJets(logits, jets.is_data, torch.ones(2000), jets.inputs)
     one_range = Distance(DomainSettings(1.0))
-    assert float(one_range._distance(_table(spread))[0]) < 0.05
+    assert float(one_range._distance(table_of(spread))[0]) < 0.05
     assert joint(spread) > 10 * joint(jets)
 
 

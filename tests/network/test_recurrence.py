@@ -27,7 +27,7 @@ def inputs(
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[int, ...], int, int]:
     torch.manual_seed(1)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    counts = pack(offsets, np.arange(len(lengths)), slots).counts
+    counts = pack(offsets, np.arange(len(lengths)), slots)[1]
     gates = torch.randn(4 * units, sum(counts) + 1, dtype=dtype, requires_grad=True)
     # Of the size of an orthogonal matrix: with larger ones rounding alone makes states diverge.
     recurrent = (torch.randn(units, 4 * units, dtype=dtype) / units**0.5).requires_grad_()

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from cal_ratio_trainer.config.runs import AnalyzeSettings, ImportSettings
-from cal_ratio_trainer.datasets.sample import evaluation_weights
+from cal_ratio_trainer.datasets.weights import evaluation_weights
 from cal_ratio_trainer.errors import NOTICE, ConfigError
 from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.jets.loading import open_jets, read_jets

@@ -75,7 +75,7 @@ def test_what_cannot_be_found_out_is_a_failed_check_and_the_rest_goes_on(
     def broken(*arguments: object) -> None:
         raise ImportError("libarrow.so: cannot open shared object file")
 
-    monkeypatch.setattr("cal_ratio_trainer.jets.store.read_jets", broken)
+    monkeypatch.setattr("cal_ratio_trainer.jets.loading.read_jets", broken)
     monkeypatch.setattr(doctor, "_blas", broken)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = examined(tmp_path, device="cuda")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
-from cal_ratio_trainer.datasets.sample import TrainingData, TrainingTensors
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.summary import figures_of_regions
@@ -35,6 +35,7 @@ from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.factories.runs import TINY, train_set
+from tests.training.steps import gradients_and_sums, in_double_precision
 from tests.training.test_cuda_graph import CONTROL, MAIN, tensors
 
 CPU = torch.device("cpu")
@@ -87,8 +88,9 @@ def test_sums_of_data_and_simulation_are_equal_in_each_region_and_regions_have_t
 ) -> None:
     data = data_of(settings(files, tmp_path))
     sums = {
-        (name, is_data): data.regions[name].weight[data.regions[name].is_data == is_data].sum()
-        for name in data.control.region_names
+        (region.name, is_data): region.weight[region.is_data == is_data].sum()
+        for region in data.regions
+        if region.share
         for is_data in (False, True)
     }
     assert sums["dijets", True] == pytest.approx(sums["dijets", False])
@@ -114,7 +116,7 @@ def test_what_is_judged_only_is_never_trained_on_and_shares_no_event_with_what_i
     assert shared.any()
     assert set(data.judged.part[shared].tolist()) == {Part.TEST}
     # Events that only the judged file has are all used.
-    assert len(data.regions["other"].jets) == 300
+    assert len(data.regions[-1].jets) == 300
 
 
 def distance_of(jets: ControlJets, shares: tuple[float, ...]) -> float:
@@ -144,29 +146,19 @@ def test_the_distance_of_regions_is_that_of_each_in_its_share_not_that_of_their_
     assert float(other._distance(table)[0]) == pytest.approx(0.9 * first + 0.1 * second, rel=1e-5)
 
 
-def gradients_of(step: TrainingStep, data: TrainingTensors) -> torch.Tensor:
-    """Gradient of all weights."""
+def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole() -> None:
     jets = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, MAIN + CONTROL))
-    step.prepare(data, [jets], 0)
-    step(data, jets, 0, 0, step.new_sums(CPU))
-    return torch.cat([w.grad.flatten() for w in step.classifier.parameters() if w.grad is not None])
-
-
-def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
-    data = tensors()
-    data = replace(data, region=(torch.arange(len(data.weight)) % 2).to(torch.uint8))
-
-    def a_step(kind: type[TrainingStep], pieces: int = 1) -> TrainingStep:
+    region, found = (torch.arange(MAIN + CONTROL) % 2).to(torch.uint8), []
+    kinds: list[tuple[type[TrainingStep], int]] = [(TrainingStep, 1), (TrainingStep, 3), (StaticStep, 1)]
+    for kind, pieces in kinds:
         shares = (0.75, 0.25)
         domain = Distance(DomainSettings(1.0, 2, (0.25, 0.5), control_jets=CONTROL, region_shares=shares))
-        network = Classifier(DEFAULT_SHAPE, 1)
-        return kind(network, domain, 8e-4, regularization=0.0, dropout=0.0, seed=5, pieces=pieces)
-
-    cases = a_step(TrainingStep), a_step(TrainingStep, pieces=3), a_step(StaticStep)
-    whole, *others = (gradients_of(each, data) for each in cases)
-    for each in others:
-        torch.testing.assert_close(each, whole, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
+        network = Classifier(DEFAULT_SHAPE, 1, "torch")
+        step = kind(network, domain, 8e-4, regularization=0.0, dropout=0.0, seed=5, pieces=pieces)
+        data = replace(in_double_precision(step, tensors()), region=region)
+        found.append(gradients_and_sums(step, data, jets)[0])
+    for each in found[1:]:
+        torch.testing.assert_close(each, found[0], rtol=1e-8, atol=1e-11)
 
 
 def trained(chosen: TrainSettings, continue_from: str | None = None) -> RunDirectory:
@@ -224,7 +216,9 @@ def test_each_region_has_its_figures_in_history_record_and_evaluation(run: RunDi
 def test_without_several_regions_nothing_has_a_name(files: dict[str, str], tmp_path: Path) -> None:
     chosen = settings(files, tmp_path, cr_training_file={"dijets": files["dijets"]}, cr_shares=None, cr_judge_file=None)
     alone = data_of(chosen)
-    assert (alone.control.region, alone.regions, alone.judged) == (None, {}, None)
+    assert not alone.compares_regions
+    assert [region.name for region in alone.regions] == ["dijets"]
+    assert alone.judged is None
 
 
 def test_one_region_is_judged_beside_another_and_trained_as_without_it(files: dict[str, str], tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.sample import LabelArray, TrainingData, TrainingSample, WeightArray
+from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.splits import Part
+from cal_ratio_trainer.datasets.weights import LabelArray, WeightArray
 from cal_ratio_trainer.evaluation.scored import effective_number
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CLASS_OF_LABEL, CONTROL_DATA, CONTROL_MC
@@ -34,10 +35,11 @@ class ClassShare:
 
 def data_sentences(data: TrainingData, settings: TrainSettings) -> Iterator[str]:
     """Files, parts, and what the loss sees of each class; warnings where something is far off."""
-    # (name, kind, sample): several control regions, or those that are judged only, have a line each.
-    regions = [(f"control region {name}", "control", sample) for name, sample in data.regions.items()]
-    joined = [(name, name, sample) for name, sample in data.samples.items() if name == "main" or not regions]
-    samples = [*joined, *regions]
+    # (name, kind, sample): a single control region has no name of its own.
+    samples = [("main", "main", data.main)] + [
+        (f"control region {each.name}" if data.compares_regions else "control", "control", each)
+        for each in data.regions
+    ]
     for name, _, sample in samples:
         yield _parts_line(name, sample, settings)
     if "control" not in data.samples:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import ChosenData
 from cal_ratio_trainer.datasets.memory import USABLE, StepSize, free_bytes, size_text
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.files.cache import default_cache_path
 from cal_ratio_trainer.jets.filling import NoRoomOnDisk
@@ -122,7 +122,7 @@ class DistantJets(JetTensors):
     @property
     def bytes_on_device(self) -> int:
         """See `JetTensors`."""
-        return self.jet.nbytes + self.masses.nbytes
+        return sum(each.nbytes for each in self._own)
 
     def _found(self, jets: IndexArray) -> tuple[GatheredJets, IndexArray]:
         gathered = self._gather(jets)
@@ -226,7 +226,7 @@ class DataPlace:
 
 
 def data_place(
-    settings: TrainSettings, chosen: ChosenData, device: torch.device, *, step: int, gathered: int, processes: int = 1
+    settings: TrainSettings, chosen: TrainingData, device: torch.device, *, step: int, gathered: int, processes: int = 1
 ) -> DataPlace:
     """Chooses the place of the constituents of the chosen jets.
 
@@ -254,23 +254,22 @@ def data_place(
     return DataPlace(place, size, folder)
 
 
-def step_size(settings: TrainSettings, chosen: ChosenData) -> StepSize:
+def step_size(settings: TrainSettings, chosen: TrainingData) -> StepSize:
     """The jets of an epoch as one step."""
-    main, *regions = (int((each.sample.part == Part.TRAIN).sum()) for each in (chosen.main, *chosen.regions.values()))
-    control = sum(regions)
+    main, control = (len(each.positions(Part.TRAIN)) for each in (chosen.main, chosen.control))
     if not settings.has_agreement:
         control = 0
     updates = domain_loss_named(settings.agreement).updates if settings.has_agreement else 0
     return StepSize(main, main if control else 0, control, chosen.mean_constituents, updates)
 
 
-def _bytes_of(chosen: ChosenData) -> int:
+def _bytes_of(chosen: TrainingData) -> int:
     floats = 0.0
-    for part in chosen.files:
-        tested = int((part.sample.part == Part.TEST).sum())
+    for sample, source in zip((chosen.main, *chosen.regions), chosen.sources, strict=True):
+        tested = len(sample.positions(Part.TEST))
         for kind in chosen.schema.constituents:
-            columns = len(kind.inputs) * len(part.rows) + len(kind.features) * tested
-            floats += (kind.limit if chosen.fill_slots else part.mean_constituents[kind.name]) * columns
+            columns = len(kind.inputs) * len(source.rows) + len(kind.features) * tested
+            floats += (kind.limit if chosen.fill_slots else source.mean_constituents[kind.name]) * columns
     return int(_FLOAT * floats)
 
 

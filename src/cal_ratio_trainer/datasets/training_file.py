@@ -6,15 +6,18 @@ Files that cannot be trained on, alone or together, are refused before anything 
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import seen_jets
+from cal_ratio_trainer.datasets.weights import WeightArray, file_weights, matched_control_weights
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets import Jets, JetScalars, Label
 from cal_ratio_trainer.jets.cleaning import JETS_TO_JUDGE_BY, Cleaning, is_built, refuse_impossible_pt, with_missing_t0
@@ -24,6 +27,15 @@ from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, JetMetadata, Scaling
 from cal_ratio_trainer.jets.ragged import FloatArray, IndexArray, Ragged
 from cal_ratio_trainer.jets.schema import Schema
+
+_log = logging.getLogger(__name__)
+
+_LABELS = {
+    "main": ({int(label) for label in Label}, "a main training file has 0 (QCD), 1 (signal) and 2 (BIB)"),
+    "control": ({int(CONTROL_MC), int(CONTROL_DATA)}, "a control region has 0 (MC) and 2 (data) only"),
+}
+
+Lists = Mapping[str, Ragged]
 
 _MAX_SCALED_PT = 10.0
 """Median scaled jet pt: ten times the upper end of the range is no tail, it is GeV."""
@@ -124,49 +136,43 @@ def _in_words(values: set[float]) -> str:
     return " and ".join(f"{value:g}" for value in sorted(values))
 
 
-_log = logging.getLogger(__name__)
-
-_LABELS = {
-    "main": ({int(label) for label in Label}, "a main training file has 0 (QCD), 1 (signal) and 2 (BIB)"),
-    "control": ({int(CONTROL_MC), int(CONTROL_DATA)}, "a control region has 0 (MC) and 2 (data) only"),
-}
-
-Lists = Mapping[str, Ragged]
-
-
 @dataclass(frozen=True)
 class TrainingFile:
-    """An opened training file.
+    """An opened training file: scalars and weights of its jets; the constituents are still on disk.
 
     Attributes:
         file: path of the file.
         kind: 'main' or 'control'.
         opened: the same, to read constituents from.
-        seen: [jets of the file] which of them the run may see: all but those of a fold that is left out.
-        jets: the scalars of these, network inputs made finite.
-        cleaning: counts what is odd; complete when the constituents were read.
-        missing_t0: what stands for a muon segment's time that was not measured [ns]; None leaves it.
-        fold_notes: on the jets that are left out.
+        seen: [jets of the file] true for jets that the run may see: all but those of a fold that is left out.
+        cleaning: counts unusual values of the jets that are seen; complete when the constituents were read.
+        missing_t0: replacement for a muon segment's time that was not measured [ns]; None leaves it.
+        fold_notes: sentences on the jets that are left out.
+        rows: [jets] rising positions among the seen jets: those with a weight.
+        jets: scalars of these, network inputs made finite.
+        weights: [jets]; of a main file as it has them, of a control region with simulation matched to data.
     """
 
     file: Path
     kind: str
     opened: JetFile
     seen: NDArray[np.bool_]
-    jets: JetScalars
     cleaning: Cleaning
     missing_t0: float | None
     fold_notes: Sequence[str]
+    rows: IndexArray
+    jets: JetScalars
+    weights: WeightArray
 
     @classmethod
-    def open(cls, settings: TrainSettings, file: Path, kind: str, schema: Schema | None = None) -> "TrainingFile":
+    def open(cls, settings: TrainSettings, file: Path, kind: str, schema: Schema | None = None) -> Self:
         """Reads a file without its constituents.
 
         Args:
-            settings: of the training.
-            file: to open.
+            settings: settings of the training.
+            file: file to open.
             kind: its use, 'main' or 'control'.
-            schema: the features to read; None takes those of the file.
+            schema: features to read; None takes those of the file.
 
         Raises:
             InputFileError, MissingColumn: it cannot be used; says why.
@@ -191,7 +197,17 @@ class TrainingFile:
         unknown = sorted({int(label) for label in np.unique(jets.label)} - known)
         if unknown:
             raise InputFileError(file, f"has jets labelled {', '.join(map(str, unknown))}; {said}")
-        return cls(file, kind, opened, seen, cleaning.scalars(jets), cleaning, settings.missing_t0, fold_notes)
+        jets = cleaning.scalars(jets)
+        weights = file_weights(jets, settings.weight_column, settings.bad_weights, str(file))
+        rows = np.flatnonzero(np.isfinite(weights)).astype(np.int64)
+        if len(rows) < len(jets):
+            jets, weights = jets.take(rows), weights[rows]
+        if kind == "control":
+            try:
+                weights = matched_control_weights(weights, jets.label)
+            except ValueError as error:
+                raise InputFileError(file, str(error)) from error
+        return cls(file, kind, opened, seen, cleaning, settings.missing_t0, fold_notes, rows, jets, weights)
 
     @property
     def metadata(self) -> JetMetadata:
@@ -200,71 +216,58 @@ class TrainingFile:
 
     @property
     def padding(self) -> dict[str, FloatArray]:
-        """For each kind's name what stands in an empty slot, [features]."""
+        """Content of an empty slot by name of the kind of constituent, [features]."""
         zeros = {kind.name: [0.0] * len(kind.features) for kind in self.opened.schema.constituents}
         return {name: np.asarray(self.metadata.padding.get(name, zeros[name]), np.float32) for name in zeros}
 
-    def constituents(self, *, fill_slots: bool = False) -> "ConstituentPass":
-        """The pass over its constituents; to be taken once.
+    @cached_property
+    def mean_constituents(self) -> dict[str, float]:
+        """Mean number of constituents per jet, by kind: from the metadata of the file, or from its first jets."""
+        if most := self.opened.max_constituents():
+            return {name: number / self.opened.rows for name, number in most.items()}
+        first = self.opened.first(JETS_TO_JUDGE_BY)
+        return {name: float(ragged.lengths.mean()) for name, ragged in first.constituents.items()}
+
+    def read(
+        self, takers: Sequence[tuple[IndexArray, Callable[[Lists], None]]], *, fill_slots: bool = False
+    ) -> tuple[str, ...]:
+        """Reads all constituents of the file in one pass; to be called once.
 
         Args:
+            takers: positions among the seen jets, rising, with a function that gets the cleaned constituents of these
+                jets batch by batch.
             fill_slots: write every empty slot out as a constituent; padding rows are then zero.
-        """
-        return ConstituentPass(self, fill_slots)
 
-
-@dataclass
-class ConstituentPass:
-    """One pass over the constituents of a file, batch by batch.
-
-    Attributes:
-        file: they come from.
-        fill_slots: see `TrainingFile.constituents`.
-        replaced_t0: how many times of muon segments were replaced so far.
-    """
-
-    file: TrainingFile
-    fill_slots: bool
-    replaced_t0: int = field(default=0, init=False)
-
-    def batches(self) -> Iterator[tuple[slice, Lists]]:
-        """The jets' positions among those that are seen, and their constituents as the network is to read them.
+        Returns:
+            Unusual content of the file, one sentence each. Some are also warnings.
 
         Raises:
             InputFileError, MissingColumn: the file is damaged, or was changed since it was opened.
         """
-        read, given = 0, 0
-        for lists in self.file.opened.lists():
-            seen, read = self.file.seen[read : read + _jets_in(lists)], read + _jets_in(lists)
-            if read > len(self.file.seen):
+        kinds, jets = self.opened.schema.constituents, int(self.seen.sum())
+        masks = [(mask_of(rows, jets), take) for rows, take in takers]
+        read, given, replaced = 0, 0, 0
+        for lists in self.opened.lists():
+            seen, read = self.seen[read : read + _jets_in(lists)], read + _jets_in(lists)
+            if read > len(self.seen):
                 break
-            cleaning, mine = self.file.cleaning, {name: columns.where(seen) for name, columns in lists.items()}
-            kinds = self.file.opened.schema.constituents
-            cleaned = {kind.name: cleaning.constituents(kind, mine[kind.name]) for kind in kinds}
-            if self.file.missing_t0 is not None:
-                cleaned, replaced = with_missing_t0(cleaned, self.file.missing_t0)
-                self.replaced_t0 += replaced
-            place = slice(given, given + _jets_in(cleaned))
+            mine = {kind.name: self.cleaning.constituents(kind, lists[kind.name].where(seen)) for kind in kinds}
+            if self.missing_t0 is not None:
+                mine, number = with_missing_t0(mine, self.missing_t0)
+                replaced += number
+            place = slice(given, given + _jets_in(mine))
             given = place.stop
-            yield place, cleaned
-        if read != len(self.file.seen):
-            raise InputFileError(self.file.file, "was changed while it was read")
-
-    def chosen(self, batch: Lists, kept: NDArray[np.bool_]) -> Lists:
-        """Some jets of a batch, `kept` [jets of the batch]."""
-        lists = {name: columns.where(kept) for name, columns in batch.items()}
-        if not self.fill_slots:
-            return lists
-        return {kind.name: lists[kind.name].filled(kind.limit) for kind in self.file.opened.schema.constituents}
-
-    def notes(self) -> tuple[str, ...]:
-        """Unusual content of the file, one sentence each; complete after the last batch. Some are warnings."""
-        report = self.file.cleaning.report()
+            for mask, take in masks:
+                chosen = {name: columns.where(mask[place]) for name, columns in mine.items()}
+                take({kind.name: chosen[kind.name].filled(kind.limit) for kind in kinds} if fill_slots else chosen)
+        if read != len(self.seen):
+            raise InputFileError(self.file, "was changed while it was read")
+        report = self.cleaning.report()
         for sentence in report.sentences():
-            _log.warning("%s: %s", self.file.file, sentence)
-        notes = [*self.file.fold_notes, *self.file.opened.report.sentences(), *report.sentences()]
-        if self.file.missing_t0 is not None:
-            notes.append(f"{self.replaced_t0} values of MSeg_t0 were not measured and became {self.file.missing_t0:g}")
+            _log.warning("%s: %s", self.file, sentence)
+        notes = [*self.fold_notes, *self.opened.report.sentences(), *report.sentences()]
+        if self.missing_t0 is not None:
+            notes.append(f"{replaced} values of MSeg_t0 were not measured and became {self.missing_t0:g}")
         return tuple(notes)
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.datasets.sample import BoolArray, TrainingData, TrainingSample
+from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.splits import EVENT_COLUMNS, Part, UIntArray, event_words
+from cal_ratio_trainer.datasets.weights import BoolArray
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.parquet import open_parquet, read_columns, write_parquet

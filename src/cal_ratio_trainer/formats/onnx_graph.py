@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 OLDEST_OPSET = 11
 """Version that ONNX runtimes have read since 2019."""
+
+CONVERTED_JETS = "converted_jets"
+"""Input of the jets' own numbers as converted, in a file that scales jets itself."""
+
 _BATCH = "jets"
 
 
@@ -130,9 +134,6 @@ def _float_tensor(name: str, shape: Sequence[int | str]) -> "ValueInfoProto":
     from onnx import TensorProto, helper
 
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [_BATCH, *shape])
-
-
-CONVERTED_JETS = "converted_jets"
 
 
 @dataclass(frozen=True)

@@ -134,17 +134,18 @@ def new_record(
 
 
 def _described_data(data: "TrainingData", files: Sequence[DataFile]) -> dict[str, Any]:
-    if not data.regions:
-        return {name: file.described(each) for (name, each), file in zip(data.samples.items(), files, strict=True)}
     described = {"main": files[0].described(data.main)}
-    regions = zip(data.regions.items(), files[1:], strict=True)
-    by_region = {name: {**file.described(each), "name": name} for (name, each), file in regions}
+    regions = list(zip(data.regions, files[1:], strict=True))
+    if not data.compares_regions:
+        return described | dict(zip(["control"], (file.described(each) for each, file in regions), strict=False))
     for kind, sample in data.samples.items():
         if kind == "main":
             continue
-        judged = () if data.judged is None else data.judged.region_names
-        names = judged if kind == "judged" else [name for name in by_region if name not in judged]
-        of_kind = [by_region[name] for name in names]
+        of_kind = [
+            {**file.described(each), "name": each.name}
+            for each, file in regions
+            if (each.share == 0) == (kind == "judged")
+        ]
         sums = hashlib.sha256("".join(each["sha256"] for each in of_kind).encode())
         described[kind] = {
             **of_kind[0],

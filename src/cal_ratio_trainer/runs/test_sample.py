@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import load_control_jets, load_main_jets
-from cal_ratio_trainer.datasets.sample import WeightArray, evaluation_weights, file_weights, parametrised_masses
+from cal_ratio_trainer.datasets.data import load_whole_file
 from cal_ratio_trainer.datasets.splits import FOLD, FoldRule, SetRule, UIntArray, event_words
 from cal_ratio_trainer.datasets.training_file import refuse_other_scaling
+from cal_ratio_trainer.datasets.weights import WeightArray, file_weights, parametrised_masses
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.evaluation.scored import FloatArray, JetKinematics, ScoredControlJets, ScoredJets
@@ -182,12 +182,14 @@ class RunSample:
         """
         # All jets are judged, those of the fold that a network of a set leaves out above all.
         reading = settings.model_copy(update={"folds": None, "fold": None})
-        main, control = load_main_jets(reading, main_file), load_control_jets(reading, control_file)
-        weights = (evaluation_weights(main.weights, main.jets.label), control.weights)
+        loaded = [
+            load_whole_file(reading, file, kind) for file, kind in ((main_file, "main"), (control_file, "control"))
+        ]
         parts = []
-        for file, loaded, weight in zip((main_file, control_file), (main, control), weights, strict=True):
-            refuse_other_scaling(file, loaded.metadata.scaling, scaling, "build it anew with that range")
-            parts.append(TestJets(file, loaded.jets.with_columns({_WEIGHT: weight}), loaded.metadata))
+        for sample in loaded:
+            refuse_other_scaling(sample.file, sample.metadata.scaling, scaling, "build it anew with that range")
+            jets = sample.test_jets.with_columns({_WEIGHT: sample.weight})
+            parts.append(TestJets(sample.file, jets, sample.metadata))
         return cls(parts[0], parts[1], settings, device or torch.device("cpu"))
 
     @property

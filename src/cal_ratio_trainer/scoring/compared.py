@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.datasets.sample import matched_control_weights
 from cal_ratio_trainer.datasets.splits import event_words
+from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.errors import MissingColumn, UserError
 from cal_ratio_trainer.evaluation.scored import JetKinematics, ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.sculpting import cluster_mass_and_width

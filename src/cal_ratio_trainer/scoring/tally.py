@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.datasets.sample import matched_control_weights
+from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, histograms_by_class
 from cal_ratio_trainer.evaluation.intervals import Group, ShareTally
 from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.schema import Constituent
 from cal_ratio_trainer.network.batch import Batch, BranchBatch, JetTensors, with_masses
@@ -78,7 +77,7 @@ class DeviceJets:
 
 @dataclass(frozen=True)
 class DevicePacking:
-    """`batch.Packing` with fixed shape, on the device.
+    """`batch.pack` with fixed shape, on the device.
 
     Attributes:
         rows: [room] int64, positions in the data set's values; without meaning where there is no constituent.
@@ -240,7 +239,7 @@ class StaticStep(TrainingStep):
     _pool: Any = None
     _stream: "torch.cuda.Stream | None" = None
 
-    def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
+    def prepare(self, data: JetTensors, steps: Sequence[StepJets], epoch: int) -> None:
         """Copies the positions and keys of an epoch's steps to the device.
 
         Args:
@@ -248,9 +247,9 @@ class StaticStep(TrainingStep):
             steps: the jets of each step.
             epoch: its number.
         """
-        device = data.jets.device
+        device = data.device
         if self._jets is None:
-            self._jets = DeviceJets.of(data.jets)
+            self._jets = DeviceJets.of(data)
             self._known: dict[_Shape, _Recorded] = {}
             if device.type == "cuda":
                 for _, _, optimizer in self.trained_modules():
@@ -271,13 +270,13 @@ class StaticStep(TrainingStep):
             update_room=room_for(self._jets, [update] * self.updates),
         )
 
-    def logits(self, data: TrainingTensors, positions: IndexArray) -> Tensor:
+    def logits(self, data: JetTensors, positions: IndexArray) -> Tensor:
         """See `TrainingStep`."""
         if self._jets is None:
             return super().logits(data, positions)
-        return self._jets.logits(self.network, torch.from_numpy(positions).to(data.jets.device))
+        return self._jets.logits(self.network, torch.from_numpy(positions).to(data.device))
 
-    def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
+    def __call__(self, data: JetTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
         """See `TrainingStep`."""
         now = self._epoch
         if now is None or now.number != epoch:
@@ -291,7 +290,7 @@ class StaticStep(TrainingStep):
                 network=main.new_empty(len(main) + len(control)),
                 update=main.new_empty(self.updates, len(update)),
                 keys=torch.empty_like(now.keys[step]),
-                sums=self.new_sums(data.jets.device),
+                sums=self.new_sums(data.device),
             )
         recorded.network[: len(main)].copy_(main)
         recorded.network[len(main) :].copy_(control)
@@ -299,9 +298,9 @@ class StaticStep(TrainingStep):
         recorded.keys.copy_(now.keys[step])
         sums.sums += self._run(data, shape, recorded)
 
-    def _run(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
+    def _run(self, data: JetTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
         recorded.runs += 1
-        if data.jets.device.type != "cuda" or not self.records_graphs:
+        if data.device.type != "cuda" or not self.records_graphs:
             return self._static_work(data, shape, recorded)
         if recorded.runs <= _UNRECORDED:
             return self._on_side_stream(data, shape, recorded)
@@ -312,7 +311,7 @@ class StaticStep(TrainingStep):
         recorded.graph.replay()
         return recorded.taken
 
-    def _on_side_stream(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
+    def _on_side_stream(self, data: JetTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
         """Runs on a side stream, as PyTorch requires of steps that will be recorded."""
         if self._stream is None:
             # One for all shapes: PyTorch keeps the memory that was used on a stream for that stream alone.
@@ -324,7 +323,7 @@ class StaticStep(TrainingStep):
         torch.cuda.current_stream().wait_stream(stream)
         return sums
 
-    def _record(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> bool:
+    def _record(self, data: JetTensors, shape: _Shape, recorded: _Recorded) -> bool:
         """Records the step without running it; False where that fails, and then no further one is tried."""
         for _, module, _ in self.trained_modules():
             module.zero_grad()
@@ -346,7 +345,7 @@ class StaticStep(TrainingStep):
         recorded.graph = graph
         return True
 
-    def _static_work(self, data: TrainingTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
+    def _static_work(self, data: JetTensors, shape: _Shape, recorded: _Recorded) -> Tensor:
         """One step on the jets in the buffers; gives the sums of its losses and correct predictions."""
         update_keys, network_keys = recorded.keys.unbind()
         update = recorded.update.flatten()

@@ -122,7 +122,7 @@ class TrainingLoop:
                     state = self._epoch(state, epochs, drawn, stop, line)
             finally:
                 # The next fold's jets may need the room that those of a step take.
-                self.training.tensors.jets.expect(())
+                self.training.tensors.expect(())
         return state
 
     def _epoch(
@@ -130,11 +130,11 @@ class TrainingLoop:
     ) -> Progress:
         begin, main_jets = time.perf_counter(), 0
         step, tensors, ranks = self.training.step, self.training.tensors, self.training.ranks
-        sums = step.new_sums(tensors.jets.device, state.sums)
+        sums = step.new_sums(tensors.device, state.sums)
         steps = next(drawn)
         step.prepare(tensors, steps, state.epoch)
-        if tensors.jets.gathers:
-            tensors.jets.expect([step.read_jets(jets) for jets in steps[state.step :]])
+        if tensors.gathers:
+            tensors.expect([step.read_jets(jets) for jets in steps[state.step :]])
         settings = self.training.settings
         for number in range(state.step, len(steps)):
             place = state.epoch * len(steps) + number
@@ -267,7 +267,7 @@ def evaluate_epoch(
     """
     data = training.data
     main = scored_main(data, Part.VALIDATION, main_logits)
-    control = scored_control(data.control, Part.VALIDATION, control_logits)
+    control = scored_control(data, data.control, Part.VALIDATION, control_logits)
     ks = ks_of_control_jets(control, ranges_of(training.settings.pt_ranges, data.control.metadata.scaling))
     row = _losses(training, sums, main_logits, control_logits)
     if len(control):
@@ -299,14 +299,14 @@ def c2st_columns(training: Training, control_logits: Tensor, done: int, epochs: 
         return {}
     if done % settings.c2st_every and done < epochs:
         return NOT_COMPUTED.named("c2st")
-    control = scored_control(data.control, Part.VALIDATION, control_logits)
+    control = scored_control(data, data.control, Part.VALIDATION, control_logits)
     return c2st_of_control_jets(control, settings.seed, max_jets=_c2st_jets(training, done)).overall.named("c2st")
 
 
 def _c2st_jets(training: Training, done: int) -> int:
     """Number of jets that each C2ST of an epoch reads at most; `done` as in `c2st_columns`."""
     trained = len(training.sampler.main) * min(done, training.settings.c2st_every)
-    tests = len(training.data.regions) + 1
+    tests = len(training.data.regions) + 1 if training.data.compares_regions else 1
     return min(_MAX_C2ST_JETS, trained // _TRAINED_PER_C2ST_JET) // tests
 
 
@@ -321,10 +321,10 @@ def region_columns(
         done, epochs: see `c2st_columns`.
     """
     settings, data = training.settings, training.data
-    if not data.regions:
+    if not data.compares_regions:
         return {}
-    control = scored_control(data.control, Part.VALIDATION, control_logits)
-    judged = None if data.judged is None else scored_control(data.judged, Part.VALIDATION, judged_logits)
+    control = scored_control(data, data.control, Part.VALIDATION, control_logits)
+    judged = None if data.judged is None else scored_control(data, data.judged, Part.VALIDATION, judged_logits)
     pt_ranges = ranges_of(settings.pt_ranges, data.control.metadata.scaling)
     is_due = settings.c2st_every and not (done % settings.c2st_every and done < epochs)
     seed = settings.seed if is_due else None
@@ -353,9 +353,8 @@ def _losses(training: Training, sums: StepSums, main_logits: Tensor, control_log
         row["auxiliary_loss"], row["auxiliary_acc"] = sums.mean("auxiliary")
     if training.step.domain is not None:
         chosen = torch.from_numpy(training.data.control_positions(Part.VALIDATION)).to(device)
-        is_data, inputs = tensors.target[chosen].float(), tensors.jets.jet[chosen]
-        region = None if tensors.region is None else tensors.region[chosen]
-        validation = ControlJets(control_logits, is_data, tensors.weight[chosen], inputs, region=region)
+        is_data, inputs = tensors.target[chosen].float(), tensors.jet[chosen]
+        validation = ControlJets(control_logits, is_data, tensors.weight[chosen], inputs, region=tensors.region[chosen])
         row |= training.step.domain.metrics(sums, validation)
     return row
 

@@ -17,8 +17,8 @@ from cal_ratio_trainer.datasets.memory import (
     size_text,
     step_bytes,
 )
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.errors import UserError
+from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import NetworkShape
@@ -158,7 +158,7 @@ def lacks_memory(error: Exception) -> bool:
 def memory_plan(
     shape: NetworkShape,
     engine: Engine,
-    tensors: TrainingTensors,
+    tensors: JetTensors,
     sampler: Sampler,
     pieces: int,
     ranks: Ranks = ALONE,
@@ -178,15 +178,13 @@ def memory_plan(
         recorded: whether steps are recorded as CUDA graphs.
     """
     constituents = {}
-    for kind in tensors.jets.schema.constituents:
-        lengths = np.minimum(np.diff(tensors.jets.offsets[kind.name]), kind.limit)
+    for kind in tensors.schema.constituents:
+        lengths = np.minimum(np.diff(tensors.offsets[kind.name]), kind.limit)
         means = [float(lengths[part].mean()) if len(part) else 0.0 for part in (sampler.main, sampler.control)]
         constituents[kind.name] = (means[0], means[1])
     main, control = len(sampler.main), len(sampler.control)
     epoch = StepSize(main, main if control else 0, control, constituents, updates)
-    data = tensors.jets.bytes_on_device + tensors.target.nbytes + tensors.weight.nbytes
-    data += 0 if tensors.region is None else tensors.region.nbytes
-    device = tensors.jets.device
+    device = tensors.device
     free = free_bytes(device)
     if free is not None and device.type == "cpu":
         free //= ranks.place.local_processes
@@ -196,10 +194,10 @@ def memory_plan(
         epoch=epoch,
         splits=sampler.splits,
         pieces=pieces,
-        data=data,
+        data=tensors.bytes_on_device,
         free=free,
         device=device.type,
         processes=ranks.place.processes,
-        gathers=tensors.jets.gathers,
+        gathers=tensors.gathers,
         recorded=recorded,
     )

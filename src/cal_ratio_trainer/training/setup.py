@@ -19,9 +19,10 @@ from cal_ratio_trainer.datasets.data import choose_training_data, read_training_
 from cal_ratio_trainer.datasets.data_table import data_sentences
 from cal_ratio_trainer.datasets.memory import gathered_bytes, step_bytes
 from cal_ratio_trainer.datasets.placement import DataPlace, Place, data_place, step_size
-from cal_ratio_trainer.datasets.sample import TrainingData, TrainingTensors
+from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
+from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
 from cal_ratio_trainer.network.domain.base import DomainSettings, domain_loss_named
@@ -87,7 +88,7 @@ def restored_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def compile_loops(step: TrainingStep, data: TrainingTensors, say: Callable[[str], None]) -> float:
+def compile_loops(step: TrainingStep, data: JetTensors, say: Callable[[str], None]) -> float:
     """Compiles the engine's loops with passes of a few jets, so that no measured step includes compiling.
 
     No weight changes.
@@ -105,16 +106,16 @@ def compile_loops(step: TrainingStep, data: TrainingTensors, say: Callable[[str]
     timer = threading.Timer(_NOTICE_AFTER_S, say, [notice])
     timer.start()
     try:
-        if engine_for(data.jets.device, torch.float32, step.classifier.engine) is Engine.NUMBA:
+        if engine_for(data.device, torch.float32, step.classifier.engine) is Engine.NUMBA:
             _compile_in_two_processes()
-        batch = data.jets.batch(np.arange(min(_JETS, len(data.target))))
-        masks = DropoutSource(step.dropout, (step.seed,), data.jets.device)
+        batch = data.batch(np.arange(min(_JETS, len(data.target))))
+        masks = DropoutSource(step.dropout, (step.seed,), data.device)
         with torch.no_grad():
             step.classifier(batch)
             step.classifier(batch, masks)
         step.classifier(batch, masks).sum().backward()
         step.classifier_optimizer.zero_grad()
-        if data.jets.device.type == "cuda":
+        if data.device.type == "cuda":
             torch.cuda.synchronize()
     finally:
         timer.cancel()
@@ -152,7 +153,7 @@ class LoadedData:
 
     files: tuple[DataFile, ...]
     data: TrainingData
-    tensors: TrainingTensors
+    tensors: JetTensors
     place: DataPlace
     seconds: float
 
@@ -188,13 +189,13 @@ class Training:
         return self.loaded.data
 
     @property
-    def tensors(self) -> TrainingTensors:
+    def tensors(self) -> JetTensors:
         """Jets on the device."""
         return self.loaded.tensors
 
     def computed_by(self) -> dict[str, str | int | bool]:
         """Device, engine and processes, for run.json."""
-        device, settings = self.tensors.jets.device, self.settings
+        device, settings = self.tensors.device, self.settings
         return {
             "device": device.type,
             "engine": engine_of(settings, device).value,
@@ -209,7 +210,7 @@ class Training:
         settings, step = self.settings, self.step
         plan = memory_plan(
             step.classifier.shape,
-            engine_of(settings, self.tensors.jets.device),
+            engine_of(settings, self.tensors.device),
             self.tensors,
             self.sampler,
             settings.accumulate,
@@ -249,7 +250,7 @@ def set_up(
     with stopped_at_once():
         ranks.select_device(settings.device)
         loaded = loaded or load_data(settings, ranks)
-        schema = loaded.tensors.jets.schema
+        schema = loaded.tensors.schema
         initial = start.initial.read(network_shape(settings, schema)) if start.initial else None
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
             say(sentence)
@@ -284,8 +285,8 @@ def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
     # All look for free memory, and divide it by their number, before any of them takes its part.
     ranks.barrier()
     place = data_place(settings, chosen, device, step=step, gathered=gathered, processes=ranks.place.local_processes)
-    data, inputs = read_training_data(chosen, place.fill_folder)
-    return LoadedData(files, data, data.tensors(inputs, device, place.tensors), place, time.perf_counter() - begin)
+    data, tensors = read_training_data(chosen, place.fill_folder, device, place.tensors)
+    return LoadedData(files, data, tensors, place, time.perf_counter() - begin)
 
 
 def engine_of(settings: TrainSettings, device: torch.device) -> Engine:
@@ -332,7 +333,7 @@ def new_step(
         ConfigError, EngineUnusable: the device or engine asked for cannot be used.
         OutOfMemory: there is no room for the network.
     """
-    device, schema = chosen_device(settings.device), loaded.tensors.jets.schema
+    device, schema = chosen_device(settings.device), loaded.tensors.schema
     engine = engine_of(settings, device)
     set_matmul_precision(device, settings.matmul_precision)
     classifier = _new_classifier(settings, loaded, device, initial)
@@ -377,7 +378,7 @@ def _new_classifier(
     settings: TrainSettings, loaded: LoadedData, device: torch.device, initial: Mapping[str, NDArray[np.float32]] | None
 ) -> Classifier:
     """The network before its first step; arguments and errors as `new_step`."""
-    shape = network_shape(settings, loaded.tensors.jets.schema)
+    shape = network_shape(settings, loaded.tensors.schema)
     try:
         classifier = Classifier(
             shape, settings.network_seed, settings.engine, auxiliary_heads=settings.auxiliary_weight > 0
@@ -392,7 +393,7 @@ def _new_classifier(
     if settings.standardize_inputs:
         trained = loaded.data.main.positions(Part.TRAIN)
         # Evenly spaced ones, since the jets of a file may be sorted.
-        classifier.standardise(loaded.tensors.jets, trained[:: -(-len(trained) // _JETS_OF_SPREADS) or 1])
+        classifier.standardise(loaded.tensors, trained[:: -(-len(trained) // _JETS_OF_SPREADS) or 1])
     if initial is not None:
         classifier.set_weights(initial)
     return classifier

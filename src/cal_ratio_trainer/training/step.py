@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cal_ratio_trainer.datasets.sample import TrainingTensors
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.network.batch import Batch
+from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, logits_of
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainLoss, StepSums
 from cal_ratio_trainer.network.dropout import DropoutSource
@@ -155,12 +154,12 @@ class TrainingStep:
         auxiliary = ("auxiliary",) if self.auxiliary_weight else ()
         return StepSums(device, ("main", *auxiliary, *(self.domain.stages if self.domain is not None else ())), values)
 
-    def prepare(self, data: TrainingTensors, steps: Sequence[StepJets], epoch: int) -> None:
+    def prepare(self, data: JetTensors, steps: Sequence[StepJets], epoch: int) -> None:
         """Hook before each epoch, which gets the jets of its steps; no-op by default."""
 
-    def logits(self, data: TrainingTensors, positions: IndexArray) -> Tensor:
+    def logits(self, data: JetTensors, positions: IndexArray) -> Tensor:
         """Logits [jets, 3] by `network`, without dropout, of jets at positions [jets], on the device."""
-        return logits_of(self.network, data.jets, positions)
+        return logits_of(self.network, data, positions)
 
     def read_jets(self, jets: StepJets) -> IndexArray:
         """Positions of the jets that this process reads in a step; some may come more than once."""
@@ -171,7 +170,7 @@ class TrainingStep:
         pieces = [*zip(*cut, strict=True), *((piece,) for piece in repeated)]
         return np.concatenate([np.concatenate(piece)[self.ranks.share(*map(len, piece))] for piece in pieces])
 
-    def __call__(self, data: TrainingTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
+    def __call__(self, data: JetTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
         """Does one step; nothing here waits for the device.
 
         Args:
@@ -186,21 +185,21 @@ class TrainingStep:
         self._work(
             data,
             sums,
-            update=on_device(jets.update, data.jets.device),
+            update=on_device(jets.update, data.device),
             update_passes=self._passes(data, repeated[:0], repeated, self._masks(data, epoch, step, stage=0)),
             passes=lambda: self._passes(data, jets.main, control, self._masks(data, epoch, step, stage=1)),
             main=len(jets.main),
-            control=on_device(control, data.jets.device),
+            control=on_device(control, data.device),
         )
 
-    def _masks(self, data: TrainingTensors, epoch: int, step: int, stage: int) -> list[DropoutSource]:
+    def _masks(self, data: JetTensors, epoch: int, step: int, stage: int) -> list[DropoutSource]:
         """The dropout masks of each piece."""
         words = (self.seed, epoch, step, stage)
         pieces = [(*words, piece) if piece else words for piece in range(self.pieces)]
-        return [DropoutSource(self.dropout, each, data.jets.device) for each in pieces]
+        return [DropoutSource(self.dropout, each, data.device) for each in pieces]
 
     def _passes(
-        self, data: TrainingTensors, main: IndexArray, control: IndexArray, masks: Sequence[DropoutSource]
+        self, data: JetTensors, main: IndexArray, control: IndexArray, masks: Sequence[DropoutSource]
     ) -> Iterator[Pass]:
         """Main and control jets, cut into a pass for each of the masks; passes without jets are left out."""
         cut = (np.array_split(positions, len(masks)) for positions in (main, control, np.arange(len(control))))
@@ -212,12 +211,12 @@ class TrainingStep:
                 own, own_main = positions[share], int((share < len(main_jets)).sum())
                 own_control = places[share[own_main:] - len(main_jets)]
             if len(positions):
-                read, here = partial(data.jets.batch, positions, share), on_device(own, data.jets.device)
+                read, here = partial(data.batch, positions, share), on_device(own, data.device)
                 yield Pass(read, here, own_main, own_control, len(positions), len(main_jets), each)
 
     def _work(
         self,
-        data: TrainingTensors,
+        data: JetTensors,
         sums: StepSums,
         *,
         update: Tensor,
@@ -270,14 +269,14 @@ class TrainingStep:
         if self.domain is not None and self.domain.learns_in_penalty and self.domain.optimizer is not None:
             yield self.domain, self.domain.optimizer
 
-    def _control_logits(self, data: TrainingTensors, each: Pass) -> Tensor:
+    def _control_logits(self, data: JetTensors, each: Pass) -> Tensor:
         """Logits [jets, 3] of the control jets of a pass: those of all processes in the first, none in the others."""
-        own = self.classifier(each.read(), each.masks) if len(each.jets) else data.jets.jet.new_zeros(0, OUTPUTS)
+        own = self.classifier(each.read(), each.masks) if len(each.jets) else data.jet.new_zeros(0, OUTPUTS)
         # Main and control jets are shared apart from each other.
         return self.ranks.gather(own[each.main :], each.whole - each.whole_main)
 
     def _penalty_gradient(
-        self, domain: DomainLoss, data: TrainingTensors, passes: Iterable[Pass], control: Tensor, sums: StepSums
+        self, domain: DomainLoss, data: JetTensors, passes: Iterable[Pass], control: Tensor, sums: StepSums
     ) -> Tensor:
         """Gradient [m, 3] of a penalty that needs all m control jets at once, by their logits; in all processes."""
         with torch.no_grad():
@@ -292,14 +291,15 @@ class TrainingStep:
         return gradient
 
     def _control_jets(
-        self, data: TrainingTensors, positions: Tensor, logits: Tensor, hidden: Tensor | None = None
+        self, data: JetTensors, positions: Tensor, logits: Tensor, hidden: Tensor | None = None
     ) -> ControlJets:
-        inputs = data.jets.jet.index_select(0, positions)
-        region = None if data.region is None else data.region[positions]
-        return ControlJets(logits, data.target[positions].float(), data.weight[positions], inputs, hidden, region)
+        inputs = data.jet.index_select(0, positions)
+        return ControlJets(
+            logits, data.target[positions].float(), data.weight[positions], inputs, hidden, data.region[positions]
+        )
 
     def _add_gradient(
-        self, data: TrainingTensors, each: Pass, main: int, control: int, sums: StepSums, known: Tensor | None
+        self, data: JetTensors, each: Pass, main: int, control: int, sums: StepSums, known: Tensor | None
     ) -> None:
         """Adds the gradient of a pass's contribution to the means over all jets of the step.
 

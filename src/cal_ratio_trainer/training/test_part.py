@@ -58,21 +58,21 @@ def score_test_part(training: Training) -> ScoredTestPart:
     """Scores the test part of both files, and a sample of the training part that the run's seed draws."""
     data, tensors, settings = training.data, training.tensors, training.settings
     classifier, sample = training.step.network, data.main
-    control = logits_of(classifier, tensors.jets, data.control_positions(Part.TEST))
-    judged = logits_of(classifier, tensors.jets, data.judged_positions(Part.TEST))
+    control = logits_of(classifier, tensors, data.control_positions(Part.TEST))
+    judged = logits_of(classifier, tensors, data.judged_positions(Part.TEST))
     positions, wanted = sample.positions(Part.TRAIN), len(sample.positions(Part.TEST))
     if len(positions) > wanted:
         random = np.random.default_rng([settings.seed, _TRAINED_STREAM])
         positions = np.sort(random.choice(positions, wanted, replace=False))
 
     def scored(some: IndexArray) -> ScoredJets:
-        scores = logits_of(classifier, tensors.jets, some).softmax(dim=1).cpu().numpy()
+        scores = logits_of(classifier, tensors, some).softmax(dim=1).cpu().numpy()
         return scored_jets(sample.jets.scalars.take(some), scores, sample.weight[some], sample.metadata)
 
     return ScoredTestPart(
         scored(sample.positions(Part.TEST)),
-        scored_control(data.control, Part.TEST, control),
-        None if data.judged is None else scored_control(data.judged, Part.TEST, judged),
+        scored_control(data, data.control, Part.TEST, control),
+        None if data.judged is None else scored_control(data, data.judged, Part.TEST, judged),
         scored(positions),
         ranges_of(settings.pt_ranges, data.control.metadata.scaling),
     )
@@ -91,22 +91,17 @@ def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestP
                 "weight": sample.loss_weight[positions],
                 "evaluation_weight": sample.weight[positions],
                 **{f"jet_nn_{label.output}": scores[:, label] for label in Label},
-                **_region_column(sample, positions),
             }
         )
+        if data.compares_regions and sample.region is not None:
+            numbers = sample.region[positions].astype(np.int32)
+            jets = jets.with_columns({REGION: pa.DictionaryArray.from_arrays(numbers, sample.region_names)})
         note = f"test part of run {run.name}, scored by its newest network"
         metadata = sample.metadata.model_copy(update={"notes": [*sample.metadata.notes, note]})
         with writing(run.path / name, JetsWriter) as writer:
             for start in range(0, len(jets), ROWS_A_GROUP):
                 writer.write(jets.slice(start, start + ROWS_A_GROUP))
             writer.finish(metadata)
-
-
-def _region_column(sample: TrainingSample, positions: IndexArray) -> dict[str, pa.Array]:
-    """Name of the control region of each jet, where there are several."""
-    if sample.region is None:
-        return {}
-    return {REGION: pa.DictionaryArray.from_arrays(sample.region[positions].astype(np.int32), sample.region_names)}
 
 
 def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
@@ -119,15 +114,16 @@ def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
     )
 
 
-def scored_control(control: TrainingSample, part: Part, logits: Tensor) -> ScoredControlJets:
-    """Control-region jets of a part with their scores."""
+def scored_control(data: TrainingData, control: TrainingSample, part: Part, logits: Tensor) -> ScoredControlJets:
+    """Jets of a part of `data.control` or `data.judged` with their scores, by region if results are shown for each."""
     positions = control.positions(part)
+    has_regions = data.compares_regions and control.region is not None
     return ScoredControlJets(
         scores=logits.softmax(dim=1).cpu().numpy(),
         is_data=control.is_data[positions],
         weights=control.weight[positions],
         scaled_pt=control.jets["jet_pt"][positions],
         events=control.events[positions],
-        region_names=control.region_names,
-        region=None if control.region is None else control.region[positions],
+        region_names=control.region_names if has_regions else (),
+        region=control.region[positions] if has_regions and control.region is not None else None,
     )

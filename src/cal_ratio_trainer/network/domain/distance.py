@@ -77,7 +77,7 @@ class Distance(DomainLoss):
 
     def penalty(self, jets: ControlJets, total: int, sums: StepSums) -> Tensor:
         """Strength times the distance of all control jets of the mini-batch and those of the last ones."""
-        row = _table(jets)
+        row = self._table(jets)
         known = torch.cat([row, self.bank.flatten(0, 1)])
         distance, passed_over = self._distance(known)
         joint = self._joint(known)
@@ -96,7 +96,7 @@ class Distance(DomainLoss):
 
     def metrics(self, sums: StepSums, validation: ControlJets) -> dict[str, float]:
         """Mean distances of the epoch's steps, those of the validation part, and mean number of ranges passed over."""
-        table = _table(validation)
+        table = self._table(validation)
         return {
             "distance": sums.mean("distance")[0],
             "val_distance": float(self._distance(table)[0]),
@@ -110,9 +110,8 @@ class Distance(DomainLoss):
         log_odds, is_data, weight, pt = known[:, :OUTPUTS], *known[:, OUTPUTS : OUTPUTS + 3].unbind(dim=1)
         edges = [-torch.inf, *self.settings.pt_ranges, torch.inf]
         inside = torch.stack([(pt >= low) & (pt < high) for low, high in itertools.pairwise(edges)], dim=1)
-        if self._regions > 1:
-            # [jets, regions * ranges]: ranges of the first region, then those of the next.
-            inside = torch.cat([inside & here[:, None] for here in self._of_regions(known)], dim=1)
+        # [jets, regions * ranges]: ranges of the first region, then those of the next.
+        inside = torch.cat([inside & here[:, None] for here in self._of_regions(known)], dim=1)
         # Sums of a million float32 weights would lose the digits that the differences live on.
         of_ranges = (weight[:, None] * inside).double()
         kinds = [of_ranges * is_data[:, None], of_ranges * (1 - is_data[:, None])]
@@ -122,44 +121,47 @@ class Distance(DomainLoss):
         x, order = log_odds.sort(dim=0)
         # [gaps, outputs, ranges]: the difference of the cumulative distributions between neighbours.
         cumulative = difference[order].cumsum(dim=0)[:-1]
-        integral = (cumulative.square().float() * (x[1:] - x[:-1])[:, :, None]).sum(dim=0)
-        spread = _spread(log_odds, (of_ranges != 0).float())
+        integral = (cumulative.square().to(x.dtype) * (x[1:] - x[:-1])[:, :, None]).sum(dim=0)
+        spread = _spread(log_odds, (of_ranges != 0).to(log_odds.dtype))
         distances = integral / spread * enough
-        if self._regions > 1:
-            shares_of_regions = zip(distances.chunk(self._regions, dim=1), self.settings.region_shares, strict=True)
-            distances = torch.cat([share * distance for distance, share in shares_of_regions], dim=1)
+        shares_of_regions = zip(distances.chunk(self._regions, dim=1), self.settings.region_shares, strict=True)
+        distances = torch.cat([share * distance for distance, share in shares_of_regions], dim=1)
         return distances.sum(), (~enough).sum().float()
 
     def _joint(self, known: Tensor) -> Tensor:
         """Mean over this step's frequencies of the squared difference of the characteristic functions; scalar."""
         inputs, is_data, weight = known[:, [*range(OUTPUTS), OUTPUTS + 2]], known[:, OUTPUTS], known[:, OUTPUTS + 1]
-        used = (weight != 0).float()[:, None]
+        used = (weight != 0).to(inputs.dtype)[:, None]
         number = used.sum().clamp(min=1)
         mean = (inputs * used).sum(dim=0) / number
         spread = ((inputs - mean).square() * used).sum(dim=0).div(number).clamp(min=_MIN_SPREAD**2).sqrt()
         first = self.steps_done.long() * _FREQUENCIES
         chosen = self.frequencies[(first + torch.arange(_FREQUENCIES, device=first.device)) % _DRAWN]
         features = torch.cos((inputs - mean) / spread @ chosen[:, :-1].t() + chosen[:, -1])
-        regions = [weight * here for here in self._of_regions(known)] if self._regions > 1 else [weight]
+        regions = [weight * here for here in self._of_regions(known)]
         distance = torch.zeros((), device=known.device)
         for of_region, share in zip(regions, self.settings.region_shares, strict=True):
             kinds = [(of_region * is_data).double(), (of_region * (1 - is_data)).double()]
             enough = torch.stack([_effective(each) >= _MIN_JETS for each in kinds]).all()
             shares = [each / torch.where(enough, each.sum(), 1.0) for each in kinds]
             # The mean of cos^2 over the phases is 1/2.
-            square = 2 * ((shares[0] - shares[1]).float() @ features).square().mean() * enough
+            square = 2 * ((shares[0] - shares[1]).to(features.dtype) @ features).square().mean() * enough
             distance = distance + share * square
         return distance
 
+    def _table(self, jets: ControlJets) -> Tensor:
+        """[jets, outputs + 3 or 4]: log-odds, data or not, weight, scaled pt, and of several regions the number."""
+        others = [jets.is_data, jets.weight, jets.inputs[:, 0]]
+        if self._regions > 1 and jets.region is not None:
+            # A table of one region has no such column: checkpoints hold the bank.
+            others.append(jets.region.float())
+        return torch.cat([jets.log_odds(), torch.stack(others, dim=1)], dim=1)
+
     def _of_regions(self, known: Tensor) -> list[Tensor]:
-        """For each of several regions which jets of a table are from it, [jets] bool."""
+        """Masks of the jets of each region in a table, [jets] bool."""
+        if self._regions == 1:
+            return [torch.ones(len(known), dtype=torch.bool, device=known.device)]
         return [known[:, -1] == number for number in range(self._regions)]
-
-
-def _table(jets: ControlJets) -> Tensor:
-    """[jets, outputs + 3 or 4]: log-odds, data or not, weight, scaled pt, and of several regions the number."""
-    others = [jets.is_data, jets.weight, jets.inputs[:, 0], *([] if jets.region is None else [jets.region.float()])]
-    return torch.cat([jets.log_odds(), torch.stack(others, dim=1)], dim=1)
 
 
 def _effective(weights: Tensor) -> Tensor:
