@@ -18,7 +18,7 @@ from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.reporting import run_page
 from cal_ratio_trainer.reporting.run_page import RunPages, write_run_page
 from cal_ratio_trainer.reporting.runs import run_list
-from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
 from cal_ratio_trainer.training.train_networks import set_work, train_networks
@@ -80,12 +80,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def trained(
     files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[RunDirectory, list[tuple[float | None, str]]]:
+) -> tuple[Run, list[tuple[float | None, str]]]:
     """A training of two epochs, and its page after each of them and at its end, with the seconds left."""
     settings = set_settings(files, tmp_path_factory.mktemp("runs"), folds=None, note="<b>a note</b> | `x`")
     pages, seen = RunPages(), list[tuple[float | None, str]]()
 
-    def show(run: RunDirectory, seconds_left: float | None) -> None:
+    def show(run: Run, seconds_left: float | None) -> None:
         pages._due = 0.0
         pages(run, seconds_left)
         seen.append((seconds_left, run.page_file.read_text("utf-8")))
@@ -97,7 +97,7 @@ def trained(
 
 
 def test_the_page_appears_with_the_first_epoch_and_is_whole_at_the_end(
-    trained: tuple[RunDirectory, list[tuple[float | None, str]]],
+    trained: tuple[Run, list[tuple[float | None, str]]],
 ) -> None:
     run, seen = trained
     first, second, last = seen
@@ -111,7 +111,7 @@ def test_the_page_appears_with_the_first_epoch_and_is_whole_at_the_end(
 
 
 def test_the_page_is_valid_html_without_external_references_and_has_every_part(
-    trained: tuple[RunDirectory, list[tuple[float | None, str]]],
+    trained: tuple[Run, list[tuple[float | None, str]]],
 ) -> None:
     run, _ = trained
     found = structure_of(run.page_file)
@@ -143,7 +143,7 @@ def test_the_page_is_valid_html_without_external_references_and_has_every_part(
 
 
 def test_settings_that_differ_from_the_profile_are_listed_and_no_others(
-    trained: tuple[RunDirectory, list[tuple[float | None, str]]],
+    trained: tuple[Run, list[tuple[float | None, str]]],
 ) -> None:
     text = trained[0].page_file.read_text("utf-8")
     table = text.partition("Settings that differ from the profile 'manual'")[2]
@@ -189,12 +189,12 @@ def test_a_dear_page_waits_and_the_final_one_does_not(tmp_path: Path, monkeypatc
 
 
 def test_a_removed_folder_is_not_made_again(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "m" / "00000")
+    run = Run(tmp_path / "m" / "00000")
     RunPages()(run, None)
     assert not run.path.exists()
 
 
-def run_with_pictures(folder: Path, epochs: int, best: int, picture: bytes) -> RunDirectory:
+def run_with_pictures(folder: Path, epochs: int, best: int, picture: bytes) -> Run:
     """A run whose plots of each epoch are there."""
     run = write_run(folder / "m" / "00000", [history_row(0.95 if i == best else 0.9, 0.5) for i in range(epochs)])
     for epoch in range(epochs):
@@ -239,7 +239,7 @@ def test_a_fold_set_has_a_page_with_links_to_those_of_its_networks(files: tuple[
     assert work is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-        patch.setattr("cal_ratio_trainer.training.train_networks.redraw_run", lambda run: [])
+        patch.setattr("cal_ratio_trainer.runs.run.Run.redraw", lambda run: [])
         summary = train_networks(work, lambda text: None, lambda figures: "", show=RunPages())
     found = structure_of(summary.run.page_file)
     assert {"fold_0/index.html", "fold_1/index.html"} <= set(found.addresses)
@@ -258,7 +258,7 @@ def test_names_of_folders_and_files_that_are_no_text_stand_on_the_page_and_in_th
     written = write_run(tmp_path / "m" / "00000", [history_row(0.9, 0.5)])
     model = tmp_path / "m\udcff\n```\n# x"
     written.path.parent.rename(model)
-    run = RunDirectory(model / "00000")
+    run = Run(model / "00000")
     (run.path / "a\udcff.png").touch()
     page = write_run_page(run)
     found = structure_of(page)
@@ -328,7 +328,7 @@ def test_the_enlarged_figure_goes_on_to_the_next_of_the_same_epoch(browser: Brow
 
 
 def test_a_page_that_nobody_has_renewed_for_long_says_so(
-    browser: BrowserPage, trained: tuple[RunDirectory, list[tuple[float | None, str]]], tmp_path: Path
+    browser: BrowserPage, trained: tuple[Run, list[tuple[float | None, str]]], tmp_path: Path
 ) -> None:
     _, seen = trained
     fresh, page = seen[0][1], tmp_path / "index.html"

@@ -33,10 +33,10 @@ from cal_ratio_trainer.reporting.run_tables import (
 )
 from cal_ratio_trainer.reporting.training_details import run_commands, training_details
 from cal_ratio_trainer.results import code, escaped
-from cal_ratio_trainer.runs.directory import RUNNING, RunDirectory
 from cal_ratio_trainer.runs.figure_data import read_evaluation, read_importance
 from cal_ratio_trainer.runs.figures import drawings_of_history, stored_references
-from cal_ratio_trainer.runs.overview import RunOverview
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RUNNING
 
 _SHARE = 0.02
 """Largest share of the training's time that writing its page may take."""
@@ -57,7 +57,7 @@ class RunPages:
         self._due = 0.0
         self._has_warned = False
 
-    def __call__(self, run: RunDirectory, seconds_left: float | None) -> None:
+    def __call__(self, run: Run, seconds_left: float | None) -> None:
         """Writes the page of a run and of the set that it belongs to, unless that took too long the last time.
 
         Args:
@@ -70,7 +70,7 @@ class RunPages:
         try:
             write_run_page(run, seconds_left)
             if run.network_number is not None:
-                write_run_page(RunDirectory(run.numbered_folder))
+                write_run_page(Run(run.numbered_folder))
         except Exception as error:
             if not self._has_warned:
                 _log.warning("the page of run %s could not be written; the training goes on: %s", run.name, error)
@@ -79,7 +79,7 @@ class RunPages:
         self._due = end + (end - begin) * (1 / _SHARE - 1)
 
 
-def write_run_page(run: RunDirectory, seconds_left: float | None = None) -> Path:
+def write_run_page(run: Run, seconds_left: float | None = None) -> Path:
     """Writes the page of a run or of a set of runs, complete or not at all.
 
     Args:
@@ -92,8 +92,8 @@ def write_run_page(run: RunDirectory, seconds_left: float | None = None) -> Path
     Raises:
         OSError: it cannot be written.
     """
-    overview = RunOverview.of(run)
-    text = "\n\n".join(_blocks(overview, seconds_left))
+    run = Run(run.path)
+    text = "\n\n".join(_blocks(run, seconds_left))
     html = page_html(f"Run {run.name}", text, run.path, is_run=True)
     if run.path.is_dir():
         # It can be made again: no need to wait for the disk.
@@ -102,47 +102,40 @@ def write_run_page(run: RunDirectory, seconds_left: float | None = None) -> Path
     return run.page_file
 
 
-def _blocks(overview: RunOverview, seconds_left: float | None) -> Iterator[str]:
+def _blocks(run: Run, seconds_left: float | None) -> Iterator[str]:
     """Parts of the page in Markdown; blocks of code in the languages 'updated' and 'epochs' are for its script."""
-    run, history = overview.run, overview.history
+    history = run.known_history
     epoch, figures = _evaluation(run)
     yield f"# Run {escaped(run.name)}"
-    if overview.status == RUNNING:
+    if run.status == RUNNING:
         yield _for_script("updated", {"updated": datetime.now(UTC).isoformat(timespec="seconds"), "every": _RELOAD_S})
-    yield _table(state_table(overview, seconds_left))
+    yield _table(state_table(run, seconds_left))
     if figures is not None:
         yield _table(merit_table(epoch, figures))
-    networks = members_table(overview)
+    networks = members_table(run)
     yield from _section("Networks", [_table(networks)] if networks.rows else [])
     if history:
-        yield from _section("Choice of the epoch, histories", _validation_part(overview))
-    yield from _section("Commands", [_commands(overview)])
-    settings = settings_table(overview)
+        yield from _section("Choice of the epoch, histories", _validation_part(run))
+    yield from _section("Commands", [_commands(run)])
+    settings = settings_table(run)
     yield from _section("Settings", [_table(settings), "All settings: [training_params.yaml](training_params.yaml)."])
-    yield from _section("Data", [_table(data_table(overview, figures))])
+    yield from _section("Data", [_table(data_table(run, figures))])
     if figures is not None:
         yield from _test_part(run, epoch, figures)
     yield from _importance(run)
-    if overview.set_rule is None:
-        yield from _section("Outputs by epoch", _epochs(overview, _recommended(overview)))
+    if run.known_rule is None:
+        yield from _section("Outputs by epoch", _epochs(run, run.recommended_epoch))
     yield from _section("Files", [_table(file_table(run))])
 
 
-def _recommended(overview: RunOverview) -> int | None:
-    """The recommended epoch; None where there is none, or one for each network."""
-    best = overview.best_epochs() if overview.history else None
-    return None if best is None or len(best.epochs) > 1 else best.epochs[0]
-
-
-def _validation_part(overview: RunOverview) -> Iterator[str]:
+def _validation_part(run: Run) -> Iterator[str]:
     """Figures by which epochs are chosen: of the recommended and the newest epoch, and of all epochs."""
-    history, best = overview.history, overview.best_epochs()
+    history, best = run.known_history, run.best_epochs()
     rows = {"recommended": best.row if best else None, "newest": history[-1]}
     names = {"recommended": best.words if best else NOT_KNOWN, "newest": str(len(history) - 1)}
     yield _table(validation_table(rows, names))
-    yield from _pictures(
-        overview.run, drawings_of_history(history, stored_references(overview.record), overview.has_adversary)
-    )
+    drawings = drawings_of_history(history, stored_references(run.known_record), run.has_adversary)
+    yield from _pictures(run, drawings)
 
 
 def _section(title: str, blocks: Sequence[str] | Iterator[str]) -> Iterator[str]:
@@ -157,7 +150,7 @@ def _table(table: ReportTable) -> str:
     return f"{title}{as_markdown(table)}"
 
 
-def _pictures(run: RunDirectory, drawings: Iterable[Drawing]) -> Iterator[str]:
+def _pictures(run: Run, drawings: Iterable[Drawing]) -> Iterator[str]:
     """The figures that are drawn, side by side, and a sentence on those that are not."""
     drawings = list(drawings)
     drawn = [each for each in drawings if is_png(run.path / f"{each.name}.png")]
@@ -172,9 +165,9 @@ def _for_script(language: str, content: object) -> str:
     return f"~~~~ {language}\n{json.dumps(content)}\n~~~~"
 
 
-def _evaluation(run: RunDirectory) -> tuple[int, TestFigures | None]:
+def _evaluation(run: Run) -> tuple[int, TestFigures | None]:
     try:
-        return read_evaluation(run)
+        return read_evaluation(run.evaluation_file)
     except InputFileError:
         return 0, None
 
@@ -195,7 +188,7 @@ _TEST_SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 """Sections on the test part: heading, pattern of the names of the figures, beginnings of the titles of the tables."""
 
 
-def _test_part(run: RunDirectory, epoch: int, figures: TestFigures) -> Iterator[str]:
+def _test_part(run: Run, epoch: int, figures: TestFigures) -> Iterator[str]:
     """Figures and tables on the test part."""
     tables = {table.title: _table(table) for table in training_details(figures)}
 
@@ -209,7 +202,7 @@ def _test_part(run: RunDirectory, epoch: int, figures: TestFigures) -> Iterator[
         yield from _section(title.format(epoch=epoch), [*_pictures(run, its), *chosen(*beginnings)])
 
 
-def _importance(run: RunDirectory) -> Iterator[str]:
+def _importance(run: Run) -> Iterator[str]:
     """Permutation importance of the inputs, if `cr_trainer analyze --importance` has left it."""
     if not run.importance_file.is_file():
         return
@@ -217,7 +210,7 @@ def _importance(run: RunDirectory) -> Iterator[str]:
     from cal_ratio_trainer.reporting.analysis_tables import importance_table
 
     try:
-        network, found = read_importance(run)
+        network, found = read_importance(run.importance_file)
     except InputFileError as error:
         yield from _section("Importance of the inputs", [f"It cannot be shown: {escaped(str(error))}."])
         return
@@ -225,9 +218,9 @@ def _importance(run: RunDirectory) -> Iterator[str]:
     yield from _section("Importance of the inputs", [*pictures, _table(importance_table(network, found))])
 
 
-def _epochs(overview: RunOverview, recommended: int | None) -> Iterator[str]:
+def _epochs(run: Run, recommended: int | None) -> Iterator[str]:
     """The figures of every epoch that has some, under a heading each."""
-    count, folder = len(overview.history), overview.run.path
+    count, folder = len(run.known_history), run.path
     drawn = [epoch for epoch in range(count) if is_png(folder / f"{epoch_captions(epoch)[0][0]}.png")]
     shown = _thinned(drawn, _MAX_EPOCHS, recommended)
     if not shown:
@@ -251,9 +244,9 @@ def _thinned(epochs: Sequence[int], most: int, recommended: int | None) -> list[
     return sorted({*(epochs[place] for place in places), *([recommended] if recommended in epochs else [])})
 
 
-def _commands(overview: RunOverview) -> str:
+def _commands(run: Run) -> str:
     """Commands ready to be copied, with what each does."""
     # A line break in a folder's name would end the block.
-    commands = {said: harmless(words, kept="") for said, words in run_commands(overview).items()}
+    commands = {said: harmless(words, kept="") for said, words in run_commands(run).items()}
     width = max(map(len, commands.values()))
     return "```\n" + "\n".join(f"{words:{width}}  # {said}" for said, words in commands.items()) + "\n```"
