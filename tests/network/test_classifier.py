@@ -13,6 +13,7 @@ from cal_ratio_trainer.network.dropout import DropoutSource
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
 from tests.factories.jets import synthetic_jets
 from tests.formats.numpy_network import scores as numpy_scores
+from tests.training.steps import assert_gradients_agree
 
 CPU = torch.device("cpu")
 SHAPES = {
@@ -52,16 +53,19 @@ def test_scores_on_ragged_jets_are_those_on_padded_ones(shape: NetworkShape) -> 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_every_engine_gives_the_same_scores_and_gradients(shape: NetworkShape, engine: str) -> None:
     tensors = JetTensors.from_jets([jets()], CPU)
-    batch, gradients, logits = tensors.batch(np.arange(len(tensors))), [], []
-    for name in ("reference", engine):
-        classifier = Classifier(shape, seed=3, engine=name)
-        logits.append(classifier(batch))
+    precise = dataclasses.replace(
+        tensors, values={name: values.double() for name, values in tensors.values.items()}, jet=tensors.jet.double()
+    )
+    gradients, logits = [], []
+    for name, given in (("reference", precise), (engine, tensors)):
+        classifier = Classifier(shape, seed=3, engine=name).to(given.jet.dtype)
+        logits.append(classifier(given.batch(np.arange(len(given)))))
         logits[-1].square().mean().backward()
         gradients.append({weight: parameter.grad for weight, parameter in classifier.named_parameters()})
-    torch.testing.assert_close(logits[1], logits[0], rtol=1e-5, atol=1e-6)
-    for weight, exact in gradients[0].items():
-        assert exact is not None
-        torch.testing.assert_close(gradients[1][weight], exact, rtol=1e-4, atol=1e-5 * float(exact.abs().max()) + 1e-8)
+    torch.testing.assert_close(logits[1].double(), logits[0], rtol=1e-5, atol=1e-6)
+    exact = {name: gradient for name, gradient in gradients[0].items() if gradient is not None}
+    found = {name: gradient for name, gradient in gradients[1].items() if gradient is not None}
+    assert_gradients_agree(found, exact, len(tensors))
 
 
 def test_masses_stand_behind_every_constituent_and_the_jet_but_not_in_empty_slots() -> None:

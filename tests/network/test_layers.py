@@ -10,6 +10,7 @@ from cal_ratio_trainer.network.dropout import DropoutKey, MaskRows
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.layers import Activation
 from tests.network.activated import activated
+from tests.network.exact_chains import integers
 
 ENGINES = [Engine.TORCH, Engine.NUMBA]
 SHAPES = [(1, 1), (3, 7), (1500, 16), (5000, 33)]
@@ -21,8 +22,8 @@ def activation(engine: Engine, key: DropoutKey | None = KEY, last_is_empty_slot:
 
 
 def layer(rows: int, units: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(rows)
-    return tuple(torch.randn(shape, generator=generator) for shape in ((rows, 5), (5, units), (units,)))  # type: ignore[return-value]
+    """Input, kernel and bias of whole numbers, whose products and sums are exact on every processor."""
+    return integers(4, rows, 5, seed=rows), integers(4, 5, units, seed=rows + 1), integers(4, units, seed=rows + 2)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -30,7 +31,7 @@ def layer(rows: int, units: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
 def test_without_dropout_it_is_bias_and_relu(engine: Engine, rows: int, units: int) -> None:
     x, kernel, bias = layer(rows, units)
     found = activated(activation(engine, key=None), x, kernel, bias)
-    torch.testing.assert_close(found, torch.relu(x @ kernel + bias))
+    assert torch.equal(found, torch.relu(x @ kernel + bias))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -46,11 +47,11 @@ def test_elements_are_passed_on_unchanged_or_dropped(engine: Engine, rows: int, 
 def test_the_gradient_is_passed_on_or_dropped_with_its_element(rows: int, units: int) -> None:
     behind = activation(Engine.TORCH)
     found = behind(*layer(rows, units))
-    gradient = torch.randn(rows, units)
+    gradient = integers(9, rows, units)
     expected = torch.where(found > 0, gradient, 0.0)
     sums = behind.gradient_(gradient, found)
-    torch.testing.assert_close(gradient, expected)
-    torch.testing.assert_close(sums, expected.sum(dim=0), rtol=1e-5, atol=1e-4)
+    assert torch.equal(gradient, expected)
+    assert torch.equal(sums, expected.sum(dim=0))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -80,6 +81,25 @@ def test_elements_are_dropped_independently_of_each_other(engine: Engine) -> Non
     for rows, columns in [(0, 1), (0, 7), (0, 16), (1, 0), (2, 3), (512, 0), (512, 16), (1024, 1)]:
         together = drawn[rows:, columns:] * drawn[: len(drawn) - rows, : 32 - columns]
         assert abs(together.mean()) < 5 * 0.25 / np.sqrt(together.size)
+
+
+@pytest.mark.parametrize("units", [1, 16, 33])
+def test_the_compiled_loops_draw_the_mask_of_the_formula(units: int) -> None:
+    """Masks are part of what a seed means: they must not change with a version or a processor."""
+    row, unit = np.arange(1100, dtype=np.uint32)[:, None], np.arange((units + 1) // 2, dtype=np.uint32)[None, :]
+    odd, key = np.uint32(0x9E3779B9), KEY.as_array()
+    seed = scrambled(key[0] + row // 512 * odd) ^ key[1]
+    words = scrambled(row % 512 * np.uint32(len(unit[0])) * odd + seed + unit * odd)
+    bits = np.concatenate([words & 0xFFFF, words >> 16], axis=1)[:, :units]
+    assert np.array_equal(kept(Engine.NUMBA, 1100, units), bits >= round(0.2 * 2**16))
+
+
+def scrambled(word: np.ndarray) -> np.ndarray:
+    """The finaliser of MurmurHash3, of uint32."""
+    word = (word ^ (word >> 16)) * np.uint32(0x85EBCA6B)
+    word = (word ^ (word >> 13)) * np.uint32(0xC2B2AE35)
+    result: np.ndarray = word ^ (word >> 16)
+    return result
 
 
 @pytest.mark.parametrize("engine", ENGINES)

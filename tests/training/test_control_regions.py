@@ -18,7 +18,6 @@ from cal_ratio_trainer.evaluation.summary import figures_of_regions
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.store import read_metadata, write_jets
-from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.base import ControlJets, DomainSettings, StepSums
 from cal_ratio_trainer.network.domain.distance import Distance
@@ -36,6 +35,7 @@ from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.factories.runs import TINY, train_set
+from tests.training.steps import gradients_and_sums, in_double_precision
 from tests.training.test_cuda_graph import CONTROL, MAIN, tensors
 
 CPU = torch.device("cpu")
@@ -146,29 +146,19 @@ def test_the_distance_of_regions_is_that_of_each_in_its_share_not_that_of_their_
     assert float(other._distance(table)[0]) == pytest.approx(0.9 * first + 0.1 * second, rel=1e-5)
 
 
-def gradients_of(step: TrainingStep, data: JetTensors) -> torch.Tensor:
-    """Gradient of all weights."""
+def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole() -> None:
     jets = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, MAIN + CONTROL))
-    step.prepare(data, [jets], 0)
-    step(data, jets, 0, 0, step.new_sums(CPU))
-    return torch.cat([w.grad.flatten() for w in step.classifier.parameters() if w.grad is not None])
-
-
-def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
-    data = tensors()
-    data = replace(data, region=(torch.arange(len(data.weight)) % 2).to(torch.uint8))
-
-    def a_step(kind: type[TrainingStep], pieces: int = 1) -> TrainingStep:
+    region, found = (torch.arange(MAIN + CONTROL) % 2).to(torch.uint8), []
+    kinds: list[tuple[type[TrainingStep], int]] = [(TrainingStep, 1), (TrainingStep, 3), (StaticStep, 1)]
+    for kind, pieces in kinds:
         shares = (0.75, 0.25)
         domain = Distance(DomainSettings(1.0, 2, (0.25, 0.5), control_jets=CONTROL, region_shares=shares))
-        network = Classifier(DEFAULT_SHAPE, 1)
-        return kind(network, domain, 8e-4, regularization=0.0, dropout=0.0, seed=5, pieces=pieces)
-
-    cases = a_step(TrainingStep), a_step(TrainingStep, pieces=3), a_step(StaticStep)
-    whole, *others = (gradients_of(each, data) for each in cases)
-    for each in others:
-        torch.testing.assert_close(each, whole, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
+        network = Classifier(DEFAULT_SHAPE, 1, "torch")
+        step = kind(network, domain, 8e-4, regularization=0.0, dropout=0.0, seed=5, pieces=pieces)
+        data = replace(in_double_precision(step, tensors()), region=region)
+        found.append(gradients_and_sums(step, data, jets)[0])
+    for each in found[1:]:
+        torch.testing.assert_close(each, found[0], rtol=1e-8, atol=1e-11)
 
 
 def trained(chosen: TrainSettings, continue_from: str | None = None) -> RunDirectory:

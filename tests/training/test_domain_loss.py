@@ -35,6 +35,7 @@ from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
+from tests.training.steps import gradients_and_sums, in_double_precision
 from tests.training.test_cuda_graph import CONTROL, CPU, MAIN, tensors
 
 
@@ -124,18 +125,18 @@ def test_its_weight_makes_another_training_and_0_one_without_it(files: tuple[Pat
 
 
 def test_it_gives_the_same_in_constant_shapes_as_a_recorded_step_has() -> None:
-    data, jets, found = tensors(), StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, 300)), []
+    jets, found = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, 300)), []
     for kind in (TrainingStep, StaticStep):
         domain = SignalShift(DomainSettings(10.0))
-        step = kind(Classifier(DEFAULT_SHAPE, 1), domain, 8e-4, regularization=1e-11, dropout=0.2, seed=5)
-        sums = step.new_sums(CPU)
+        step = kind(Classifier(DEFAULT_SHAPE, 1, "torch"), domain, 8e-4, regularization=1e-11, dropout=0.2, seed=5)
+        sums, data = step.new_sums(CPU), in_double_precision(step, tensors())
         for epoch in range(3):
             step.prepare(data, [jets], epoch)
             step(data, jets, epoch, 0, sums)
         found.append((domain.state_dict(), sums.values()))
     (state, values), (static_state, static_values) = found
-    torch.testing.assert_close(static_state, state)
-    assert static_values == pytest.approx(values, rel=1e-5)
+    torch.testing.assert_close(static_state, state, rtol=1e-7, atol=1e-9)
+    assert static_values == pytest.approx(values, rel=1e-9)
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -171,30 +172,23 @@ def test_methods_of_the_package_go_on_exactly_with_their_own_curves(
 
 def a_step(method: type[DomainLoss], kind: type[TrainingStep] = TrainingStep, **more: Any) -> TrainingStep:
     domain = method(DomainSettings(1.0, seed=2, pt_ranges=(0.25, 0.5), control_jets=CONTROL, steps=10))
-    return kind(Classifier(DEFAULT_SHAPE, 1), domain, 8e-4, **{"regularization": 0.0, "dropout": 0.2, "seed": 5} | more)
-
-
-def gradients_of(step: TrainingStep) -> torch.Tensor:
-    jets = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, 300))
-    step(tensors(), jets, 0, 0, step.new_sums(CPU))
-    assert step.domain is not None
-    modules = [step.classifier, *([step.domain] if step.domain.learns_in_penalty else [])]
-    return torch.cat([w.grad.flatten() for m in modules for w in m.parameters() if w.grad is not None])
+    return kind(
+        Classifier(DEFAULT_SHAPE, 1, "torch"), domain, 8e-4, **{"regularization": 0.0, "dropout": 0.2, "seed": 5} | more
+    )
 
 
 @pytest.mark.parametrize("method", [Distance, Reversal])
-def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole(
-    method: type[DomainLoss], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
-    whole, pieces = (gradients_of(a_step(method, dropout=0.0, pieces=pieces)) for pieces in (1, 3))
-    # Jets with nearly equal log-odds may change places by rounding, and the gradient of a distance with them.
-    largest = float(whole.abs().max())
-    torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-4 * largest)
-    static = a_step(method, StaticStep)
-    jets = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, 300))
-    static.prepare(tensors(), [jets], 0)
-    torch.testing.assert_close(gradients_of(static), gradients_of(a_step(method)), rtol=1e-4, atol=1e-4 * largest)
+def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole(method: type[DomainLoss]) -> None:
+    """In double precision: jets with nearly equal log-odds would change places by rounding to single precision."""
+    jets, found = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, 300)), []
+    for step in (
+        *(a_step(method, dropout=0.0, pieces=pieces) for pieces in (1, 3)),
+        *(a_step(method, kind) for kind in (TrainingStep, StaticStep)),
+    ):
+        found.append(gradients_and_sums(step, in_double_precision(step, tensors()), jets))
+    for (ours, sums), (expected, expected_sums) in ((found[1], found[0]), (found[3], found[2])):
+        torch.testing.assert_close(ours, expected, rtol=1e-8, atol=1e-11)
+        assert sums == pytest.approx(expected_sums, rel=1e-10)
 
 
 def test_reversal_turns_the_gradient_of_the_network_and_not_that_of_its_head() -> None:

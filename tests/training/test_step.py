@@ -20,7 +20,7 @@ from cal_ratio_trainer.training.optimizers import keras_nadam
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from tests.factories.jets import synthetic_jets
-from tests.training.steps import adversary_of, new_step
+from tests.training.steps import adversary_of, gradients_and_sums, in_double_precision, new_step
 
 CPU = torch.device("cpu")
 
@@ -207,24 +207,17 @@ def test_a_probability_of_exactly_one_half_means_simulation() -> None:
 
 
 @pytest.mark.parametrize("pieces", [2, 7, 100])
-def test_a_mini_batch_in_pieces_gives_the_same_gradients_and_sums(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mini_batch_in_pieces_gives_the_same_gradients_and_sums(pieces: int) -> None:
     """Includes more pieces than jets. Without dropout, because each piece has its own masks."""
-    data, found = tensors(), []
-    # The adversary's first update has the size of its learning rate; for gradients near 0 rounding decides the sign.
-    monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
+    found = []
     for count in (1, pieces):
         training = new_step(dropout=0.0, pieces=count)
-        adversary, sums_of_step = adversary_of(training), training.new_sums(CPU)
-        training(data, JETS, 0, 0, sums_of_step)
-        gradients = [weight.grad for each in (training.classifier, adversary) for weight in each.parameters()]
-        found.append((gradients, sums_of_step.values(), dict(adversary.named_buffers())))
+        gradients, sums = gradients_and_sums(training, in_double_precision(training, tensors()), JETS)
+        found.append((gradients, sums, dict(adversary_of(training).named_buffers())))
     (whole, whole_sums, whole_running), (added, sums, running) = found
-    for name, value in whole_sums.items():
-        assert sums[name] == pytest.approx(value, rel=1e-6)
-    for one, other in zip(whole, added, strict=True):
-        assert one is not None
-        torch.testing.assert_close(other, one, rtol=1e-4, atol=5e-6 * max(1.0, float(one.abs().max())))
-    torch.testing.assert_close(running, whole_running)
+    assert sums == pytest.approx(whole_sums, rel=1e-12)
+    torch.testing.assert_close(added, whole, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(running, whole_running, rtol=1e-12, atol=1e-12)
 
 
 def test_each_piece_has_dropout_masks_of_its_own() -> None:
@@ -236,14 +229,14 @@ def test_each_piece_has_dropout_masks_of_its_own() -> None:
 
 def test_auxiliary_heads_add_their_mean_loss_on_main_jets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
-    data, main = tensors(), torch.from_numpy(JETS.main)
-    training = new_step(0.0, 0.0, dropout=0.0, auxiliary_weight=0.7)
+    main, training = torch.from_numpy(JETS.main), new_step(0.0, 0.0, dropout=0.0, auxiliary_weight=0.7)
+    data = in_double_precision(training, tensors())
     sums = training.new_sums(CPU)
     training(data, JETS, 0, 0, sums)
     found = [weight.grad for weight in training.classifier.parameters()]
     batch = data.batch(JETS.main)
     vectors = [
-        training.classifier.get_submodule(kind.name)(batch.branches[kind.name], None, Engine.NUMBA)
+        training.classifier.get_submodule(kind.name)(batch.branches[kind.name], None, Engine.TORCH)
         for kind in CONSTITUENTS
     ]
     heads = [each @ head.kernel + head.bias for each, head in zip(vectors, training.classifier.auxiliary, strict=True)]
@@ -251,8 +244,8 @@ def test_auxiliary_heads_add_their_mean_loss_on_main_jets(monkeypatch: pytest.Mo
     loss = functional.cross_entropy(training.classifier(batch), data.target[main]) + 0.7 * sum(losses) / 3
     expected = torch.autograd.grad(loss, list(training.classifier.parameters()))
     for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-    assert sums.mean("auxiliary")[0] == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    assert sums.mean("auxiliary")[0] == pytest.approx(torch.stack(losses).mean().item(), rel=1e-12)
 
 
 def test_auxiliary_heads_are_no_weights_of_the_network_and_change_no_other_initial_weight() -> None:
@@ -284,15 +277,18 @@ def test_shares_of_a_mini_batch_add_up_to_its_gradients_with_dropout(
 ) -> None:
     """Includes fewer jets than processes."""
     monkeypatch.setattr(torch.optim.NAdam, "step", lambda *_: None)
-    data, found = tensors(), []
+    found = []
     for ranks in (ALONE, *map(EveryThird, range(3))):
         training = new_step(regularization=0.0, pieces=pieces, ranks=ranks)
-        sums_of_step = update_network(training, data, jets)
+        sums_of_step = update_network(training, in_double_precision(training, tensors()), jets)
         gradients = [weight.grad for weight in training.classifier.parameters() if weight.grad is not None]
         found.append(
-            (torch.cat([each.flatten() for each in gradients]) if gradients else torch.zeros(1), sums_of_step.take())
+            (
+                torch.cat([each.flatten() for each in gradients]) if gradients else torch.zeros(1, dtype=torch.float64),
+                sums_of_step.take(),
+            )
         )
     (whole, sums), *shares = found
     added = sum(gradient for gradient, _ in shares)
-    torch.testing.assert_close(added, whole, rtol=1e-4, atol=1e-6 * max(1.0, float(whole.abs().max())))
-    torch.testing.assert_close(sum(each for _, each in shares), sums, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(added, whole, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(sum(each for _, each in shares), sums, rtol=1e-12, atol=1e-12)

@@ -29,6 +29,46 @@ _STAND_IN = "_quoted_{}_"
 Array = NDArray[Any]
 
 
+def _over(left: Array, right: Array, operation: Callable[[Any, Any], Any]) -> Array:
+    """Division as in pandas: by zero it gives infinity or NaN, also for whole numbers."""
+    if np.any(right == 0):
+        left = np.asarray(left, dtype=np.float64)
+    result: Array = operation(left, right)
+    return result
+
+
+def _delta_phi(first: Any, second: Any) -> Any:
+    """Distance of two angles [rad], 0 to pi."""
+    return np.abs(np.remainder(np.subtract(first, second, dtype=np.float64) + np.pi, 2 * np.pi) - np.pi)
+
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: lambda left, right: _over(left, right, operator.floordiv),
+    ast.Mod: lambda left, right: _over(left, right, operator.mod),
+    ast.Pow: lambda left, right: np.power(np.asarray(left, dtype=np.float64), right),
+}
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_ADMITTED: tuple[type[ast.AST], ...] = (
+    *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.Invert, ast.USub, ast.UAdd, ast.BinOp, ast.Compare),
+    *(ast.In, ast.NotIn, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.Call),
+    *_BINARY,
+    *_COMPARISONS,
+)
+_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {"abs": (1, np.abs), "delta_phi": (2, _delta_phi)}
+"""Number of arguments of each function, and its computation."""
+
+
 class ExpressionError(UserError):
     """A condition cannot be understood or computed; names the condition, and what in it is wrong."""
 
@@ -71,12 +111,62 @@ class Condition:
         """
         self.check(columns)
         rows = len(next(iter(columns.values()))) if columns else 0
-        numbers = {name: _as_numbers(self, name, columns[name]) for name in self.columns}
+        numbers = {}
+        for name in self.columns:
+            values = columns[name]
+            if values.dtype.kind not in "biuf":
+                raise ExpressionError(self.text, f"column {name} holds no numbers")
+            # Differences and products of short or unsigned numbers would wrap around.
+            fits = values.dtype.kind == "i" or (values.dtype.kind == "u" and np.all(values <= np.iinfo(np.int64).max))
+            numbers[name] = values.astype(np.int64) if fits else values
         with np.errstate(all="ignore"):
-            result = _Computation(self.text, numbers).value(self._tree)
+            result = self._value(self._tree, numbers)
         if np.asarray(result).dtype != np.bool_:
             raise ExpressionError(self.text, "is a number where a comparison was expected")
         return np.broadcast_to(result, (rows,)).copy()
+
+    def _value(self, node: ast.expr, columns: Mapping[str, Array]) -> Any:
+        match node:
+            case ast.Name(id=name):
+                return columns[name]
+            case ast.Constant(value=value):
+                return _constant(value)
+            case ast.BoolOp(op=word, values=parts):
+                join = np.logical_and if isinstance(word, ast.And) else np.logical_or
+                return join.reduce(np.broadcast_arrays(*(self._truth(part, columns) for part in parts)))
+            case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=part):
+                return ~self._truth(part, columns)
+            case ast.UnaryOp(op=sign, operand=part):
+                return -self._number(part, columns) if isinstance(sign, ast.USub) else self._number(part, columns)
+            case ast.BinOp(left=left, op=sign, right=right):
+                return _BINARY[type(sign)](self._number(left, columns), self._number(right, columns))
+            case ast.Call(func=ast.Name(id=name), args=arguments):
+                return _FUNCTIONS[name][1](*(self._number(argument, columns) for argument in arguments))
+            case ast.Compare(left=left, ops=signs, comparators=others):
+                pairs = zip([left, *others[:-1]], signs, others, strict=True)
+                found = [self._comparison(first, sign, second, columns) for first, sign, second in pairs]
+                return np.logical_and.reduce(np.broadcast_arrays(*found))
+        raise ExpressionError(self.text, f"{_shown(node)} can only follow 'in'")
+
+    def _comparison(self, left: ast.expr, sign: ast.cmpop, right: ast.expr, columns: Mapping[str, Array]) -> Any:
+        if isinstance(sign, ast.In | ast.NotIn) or isinstance(right, ast.List | ast.Tuple):
+            if not isinstance(right, ast.List | ast.Tuple) or isinstance(sign, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
+                raise ExpressionError(self.text, "'in' needs a list of numbers, as in 'label in [0, 2]'")
+            known = [self._number(item, columns) for item in right.elts]
+            values = self._value(left, columns)
+            found = np.isin(values, known) if known else np.zeros(np.shape(values), dtype=bool)
+            return ~found if isinstance(sign, ast.NotIn | ast.NotEq) else found
+        return _COMPARISONS[type(sign)](self._value(left, columns), self._value(right, columns))
+
+    def _truth(self, node: ast.expr, columns: Mapping[str, Array]) -> Array:
+        value = np.asarray(self._value(node, columns))
+        if value.dtype != np.bool_:
+            raise ExpressionError(self.text, f"{_shown(node)} is a number where a comparison was expected")
+        return value
+
+    def _number(self, node: ast.expr, columns: Mapping[str, Array]) -> Any:
+        value = self._value(node, columns)
+        return value.astype(np.int64) if np.asarray(value).dtype == np.bool_ else value
 
 
 def parse_condition(text: str, positions: bool = False) -> Condition:
@@ -92,12 +182,21 @@ def parse_condition(text: str, positions: bool = False) -> Condition:
     if len(text) > MAX_CHARACTERS:
         raise ExpressionError(text, f"is longer than {MAX_CHARACTERS} characters")
     quoted: list[str] = []
-    words = _QUOTED.sub(lambda found: _stand_in(found[1], quoted), text.strip())
+
+    def stand_in(found: re.Match[str]) -> str:
+        quoted.append(found[1])
+        return _STAND_IN.format(len(quoted) - 1)
+
+    words = _QUOTED.sub(stand_in, text.strip())
     try:
         tree = ast.parse(_with_words_for_signs(words), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise ExpressionError(text, f"cannot be read ({getattr(error, 'msg', error)})") from error
-    if len(list(ast.walk(tree))) > MAX_PARTS or _depth(tree) > MAX_DEPTH:
+    level: list[ast.AST] = [tree]
+    depth = 0
+    while level and depth <= MAX_DEPTH:
+        depth, level = depth + 1, [child for node in level for child in ast.iter_child_nodes(node)]
+    if len(list(ast.walk(tree))) > MAX_PARTS or depth > MAX_DEPTH:
         raise ExpressionError(text, "is nested too deeply or has too many parts")
     tree = _Names(text, quoted, positions).visit(tree)
     nodes = list(ast.walk(tree))
@@ -106,11 +205,6 @@ def parse_condition(text: str, positions: bool = False) -> Condition:
     functions = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     names = {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in functions}
     return Condition(text, frozenset(names), tree)
-
-
-def _stand_in(name: str, quoted: list[str]) -> str:
-    quoted.append(name)
-    return _STAND_IN.format(len(quoted) - 1)
 
 
 class _Names(ast.NodeTransformer):
@@ -147,56 +241,6 @@ def _with_words_for_signs(text: str) -> str:
     return tokenize.untokenize(replaced)
 
 
-def _depth(tree: ast.AST) -> int:
-    depth, level = 0, [tree]
-    while level:
-        depth += 1
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-    return depth
-
-
-def _over(left: Array, right: Array, operation: Callable[[Any, Any], Any]) -> Array:
-    """Division as in pandas: by zero it gives infinity or NaN, also for whole numbers."""
-    if np.any(right == 0):
-        left = np.asarray(left, dtype=np.float64)
-    result: Array = operation(left, right)
-    return result
-
-
-_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: lambda left, right: _over(left, right, operator.floordiv),
-    ast.Mod: lambda left, right: _over(left, right, operator.mod),
-    ast.Pow: lambda left, right: np.power(np.asarray(left, dtype=np.float64), right),
-}
-_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}
-_ADMITTED: tuple[type[ast.AST], ...] = (
-    *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.Invert, ast.USub, ast.UAdd, ast.BinOp, ast.Compare),
-    *(ast.In, ast.NotIn, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.Call),
-    *_BINARY,
-    *_COMPARISONS,
-)
-
-
-def _delta_phi(first: Any, second: Any) -> Any:
-    """Distance of two angles [rad], 0 to pi."""
-    return np.abs(np.remainder(np.subtract(first, second, dtype=np.float64) + np.pi, 2 * np.pi) - np.pi)
-
-
-_FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {"abs": (1, np.abs), "delta_phi": (2, _delta_phi)}
-"""Number of arguments of each function, and its computation."""
-
-
 def _refuse_foreign(text: str, node: ast.AST) -> None:
     if not isinstance(node, _ADMITTED):
         raise ExpressionError(text, f"{_shown(node)} is not allowed here; comparisons, and/or/not and arithmetic are")
@@ -214,63 +258,6 @@ def _shown(node: ast.AST) -> str:
     if isinstance(node, ast.expr):
         return f"'{ast.unparse(node)[:60]}'"
     return type(node).__name__
-
-
-def _as_numbers(condition: Condition, name: str, values: Array) -> Array:
-    if values.dtype.kind not in "biuf":
-        raise ExpressionError(condition.text, f"column {name} holds no numbers")
-    # Differences and products of short or unsigned numbers would wrap around.
-    if values.dtype.kind in "iu" and (values.dtype.kind == "i" or not np.any(values > np.iinfo(np.int64).max)):
-        return values.astype(np.int64)
-    return values
-
-
-@dataclass(frozen=True)
-class _Computation:
-    text: str
-    columns: Mapping[str, Array]
-
-    def value(self, node: ast.expr) -> Any:
-        match node:
-            case ast.Name(id=name):
-                return self.columns[name]
-            case ast.Constant(value=value):
-                return _constant(value)
-            case ast.BoolOp(op=word, values=parts):
-                join = np.logical_and if isinstance(word, ast.And) else np.logical_or
-                return join.reduce(np.broadcast_arrays(*(self._truth(part) for part in parts)))
-            case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=part):
-                return ~self._truth(part)
-            case ast.UnaryOp(op=sign, operand=part):
-                return -self._number(part) if isinstance(sign, ast.USub) else self._number(part)
-            case ast.BinOp(left=left, op=sign, right=right):
-                return _BINARY[type(sign)](self._number(left), self._number(right))
-            case ast.Call(func=ast.Name(id=name), args=arguments):
-                return _FUNCTIONS[name][1](*(self._number(argument) for argument in arguments))
-            case ast.Compare(left=left, ops=signs, comparators=others):
-                pairs = zip([left, *others[:-1]], signs, others, strict=True)
-                found = [self._comparison(first, sign, second) for first, sign, second in pairs]
-                return np.logical_and.reduce(np.broadcast_arrays(*found))
-        raise ExpressionError(self.text, f"{_shown(node)} can only follow 'in'")
-
-    def _comparison(self, left: ast.expr, sign: ast.cmpop, right: ast.expr) -> Any:
-        if isinstance(sign, ast.In | ast.NotIn) or isinstance(right, ast.List | ast.Tuple):
-            if not isinstance(right, ast.List | ast.Tuple) or isinstance(sign, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
-                raise ExpressionError(self.text, "'in' needs a list of numbers, as in 'label in [0, 2]'")
-            known = [self._number(item) for item in right.elts]
-            found = np.isin(self.value(left), known) if known else np.zeros(np.shape(self.value(left)), dtype=bool)
-            return ~found if isinstance(sign, ast.NotIn | ast.NotEq) else found
-        return _COMPARISONS[type(sign)](self.value(left), self.value(right))
-
-    def _truth(self, node: ast.expr) -> Array:
-        value = np.asarray(self.value(node))
-        if value.dtype != np.bool_:
-            raise ExpressionError(self.text, f"{_shown(node)} is a number where a comparison was expected")
-        return value
-
-    def _number(self, node: ast.expr) -> Any:
-        value = self.value(node)
-        return value.astype(np.int64) if np.asarray(value).dtype == np.bool_ else value
 
 
 def _constant(value: Any) -> Any:

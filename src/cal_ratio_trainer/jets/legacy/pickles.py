@@ -306,13 +306,10 @@ class FramePickle:
         self._emit(b"t](", _index(order), _range_index(self.rows), b"etR")
         self._emit(_text("_typ"), _text("dataframe"), _text("_metadata"), b"]", _text("attrs"), b"}")
         self._emit(_text("_flags"), b"}", _text("allows_duplicate_labels"), b"\x88s", b"ub.")
-        self._fill_in(len(names))
-
-    def _fill_in(self, columns: int) -> None:
         self._file.seek(self._columns_at)
-        self._emit(_integer(columns), _integer(self.rows))
+        self._emit(_integer(len(names)), _integer(self.rows))
         self._file.seek(self._length_at)
-        self._emit(_LENGTH_OF_BYTES.pack(4 * columns * self.rows))
+        self._emit(_LENGTH_OF_BYTES.pack(4 * len(names) * self.rows))
         self._file.seek(0, 2)
 
     def _emit(self, *parts: bytes) -> None:

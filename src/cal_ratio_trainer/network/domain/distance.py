@@ -121,8 +121,8 @@ class Distance(DomainLoss):
         x, order = log_odds.sort(dim=0)
         # [gaps, outputs, ranges]: the difference of the cumulative distributions between neighbours.
         cumulative = difference[order].cumsum(dim=0)[:-1]
-        integral = (cumulative.square().float() * (x[1:] - x[:-1])[:, :, None]).sum(dim=0)
-        spread = _spread(log_odds, (of_ranges != 0).float())
+        integral = (cumulative.square().to(x.dtype) * (x[1:] - x[:-1])[:, :, None]).sum(dim=0)
+        spread = _spread(log_odds, (of_ranges != 0).to(log_odds.dtype))
         distances = integral / spread * enough
         shares_of_regions = zip(distances.chunk(self._regions, dim=1), self.settings.region_shares, strict=True)
         distances = torch.cat([share * distance for distance, share in shares_of_regions], dim=1)
@@ -131,7 +131,7 @@ class Distance(DomainLoss):
     def _joint(self, known: Tensor) -> Tensor:
         """Mean over this step's frequencies of the squared difference of the characteristic functions; scalar."""
         inputs, is_data, weight = known[:, [*range(OUTPUTS), OUTPUTS + 2]], known[:, OUTPUTS], known[:, OUTPUTS + 1]
-        used = (weight != 0).float()[:, None]
+        used = (weight != 0).to(inputs.dtype)[:, None]
         number = used.sum().clamp(min=1)
         mean = (inputs * used).sum(dim=0) / number
         spread = ((inputs - mean).square() * used).sum(dim=0).div(number).clamp(min=_MIN_SPREAD**2).sqrt()
@@ -145,7 +145,7 @@ class Distance(DomainLoss):
             enough = torch.stack([_effective(each) >= _MIN_JETS for each in kinds]).all()
             shares = [each / torch.where(enough, each.sum(), 1.0) for each in kinds]
             # The mean of cos^2 over the phases is 1/2.
-            square = 2 * ((shares[0] - shares[1]).float() @ features).square().mean() * enough
+            square = 2 * ((shares[0] - shares[1]).to(features.dtype) @ features).square().mean() * enough
             distance = distance + share * square
         return distance
 
