@@ -17,10 +17,10 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
 from cal_ratio_trainer.evaluation.c2st import FOLDS, c2st_of_control_jets
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 
 
-def control_jets(jets: int, seed: int, difference: str = "none", negative: float = 0.0) -> ScoredControlJets:
+def control_jets(jets: int, seed: int, difference: str = "none", negative: float = 0.0) -> ScoredJets:
     """Control jets whose data and MC differ in the mean of one output ('shift'), in the correlation of two, or not."""
     random = np.random.default_rng(seed)
     events = np.arange(jets) // 2
@@ -34,10 +34,10 @@ def control_jets(jets: int, seed: int, difference: str = "none", negative: float
     pt = 1 / (1 + np.exp(-inputs[:, 3] - random.standard_normal(jets)[events]))
     sign = np.where(random.random(jets) < negative, -1.0, 1.0)
     weights = np.where(is_data, 1.0, sign * random.lognormal(0.0, 0.5, jets))
-    return ScoredControlJets(odds / odds.sum(axis=1, keepdims=True), is_data, weights, pt, events)
+    return ScoredJets.control(odds / odds.sum(axis=1, keepdims=True), is_data, weights, pt, events)
 
 
-def reference_auc(jets: ScoredControlJets, seed: int) -> float:
+def reference_auc(jets: ScoredJets, seed: int) -> float:
     """The same with scikit-learn, which knows no weights in training; folds by event."""
     log_odds = np.log(jets.scores / (1 - jets.scores))
     inputs = StandardScaler().fit_transform(np.column_stack([log_odds, jets.scaled_pt]))

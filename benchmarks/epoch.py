@@ -20,8 +20,8 @@ from benchmarks.train import random_jets
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.figure_data import HistoryRow
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import HistoryRow
 from cal_ratio_trainer.training import train as training
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.loop import Observer
@@ -64,7 +64,7 @@ class _ProcessorTime(Observer):
     def __init__(self) -> None:
         self._marks: list[float] = []
 
-    def begin(self, run: RunDirectory) -> None:
+    def begin(self, run: Run) -> None:
         """Reads the clock before the first epoch."""
         self._marks.append(time.process_time())
 

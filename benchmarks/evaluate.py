@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cal_ratio_trainer.evaluation import JetKinematics, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation import ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.plotting import DEMO, Drawing
 from cal_ratio_trainer.plotting.catalogue import final_drawings
@@ -35,24 +35,24 @@ def random_jets(jets: int, random: np.random.Generator) -> ScoredJets:
         random_scores(labels, random),
         labels,
         random.lognormal(0, 1, jets),
-        random.choice(MASSES, jets),
-        random.choice([5.0, 16.0, 55.0], jets),
-        JetKinematics(
-            pt=40 + random.exponential(60, jets),
-            eta=random.uniform(-2.5, 2.5, jets),
-            phi=random.uniform(-np.pi, np.pi, jets),
-            llp_eta=random.uniform(-2.5, 2.5, jets),
-            llp_lxy=random.uniform(1200, 4000, jets),
-            llp_lz=signs * random.uniform(3500, 6000, jets),
-        ),
+        {
+            "mH": random.choice(MASSES, jets),
+            "mS": random.choice([5.0, 16.0, 55.0], jets),
+            "pt": 40 + random.exponential(60, jets),
+            "eta": random.uniform(-2.5, 2.5, jets),
+            "phi": random.uniform(-np.pi, np.pi, jets),
+            "llp_eta": random.uniform(-2.5, 2.5, jets),
+            "llp_lxy": random.uniform(1200, 4000, jets),
+            "llp_lz": signs * random.uniform(3500, 6000, jets),
+        },
     )
 
 
-def random_control_jets(jets: int, random: np.random.Generator) -> ScoredControlJets:
+def random_control_jets(jets: int, random: np.random.Generator) -> ScoredJets:
     """Control-region jets of random numbers, half of them data."""
     is_data = random.random(jets) < 0.5
     weights = np.where(is_data, 1.0, random.lognormal(0, 0.5, jets))
-    return ScoredControlJets(random_scores(np.zeros(jets, dtype=int), random), is_data, weights, random.random(jets))
+    return ScoredJets.control(random_scores(np.zeros(jets, dtype=int), random), is_data, weights, random.random(jets))
 
 
 def median_seconds(function: Callable[[], object], times: int) -> float:

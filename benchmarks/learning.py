@@ -33,7 +33,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 from benchmarks.rounded_products import MANTISSA_BITS, rounded_products
 from cal_ratio_trainer.config.loading import read_packaged
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.cleaning import clean_for_training
@@ -41,8 +41,8 @@ from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.networks import NEWEST, network_of
+from cal_ratio_trainer.runs.folder import NEWEST
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
@@ -106,9 +106,9 @@ def test_jets(file: Path) -> Jets:
     return clean_for_training(read_jets(file))[0]
 
 
-def figures_of(run: RunDirectory, files: DemoFiles) -> dict[str, float]:
+def figures_of(run: Run, files: DemoFiles) -> dict[str, float]:
     """Figures of merit of a run's last epoch on other jets than it was trained on."""
-    network, main, control = network_of(run, NEWEST).load(), test_jets(files.main), test_jets(files.control)
+    network, main, control = run.network_at(NEWEST).load(), test_jets(files.main), test_jets(files.control)
     of_main, of_control = (
         scores_of(network, JetTensors.from_jets([jets], torch.device("cpu"))).astype(np.float64)
         for jets in (main, control)
@@ -117,7 +117,7 @@ def figures_of(run: RunDirectory, files: DemoFiles) -> dict[str, float]:
     matched = np.where(is_data, weights / weights[is_data].sum(), weights / weights[~is_data].sum())
     judged = evaluate_test_sample(
         ScoredJets(of_main, main["label"].astype(np.int64), main["mcEventWeight"].astype(np.float64)),
-        ScoredControlJets(of_control, is_data, matched, control["jet_pt"].astype(np.float64)),
+        ScoredJets.control(of_control, is_data, matched, control["jet_pt"].astype(np.float64)),
         c2st_seed=1,
     )
     return judged.numbers()

@@ -16,9 +16,8 @@ from cal_ratio_trainer.plotting import DEMO, Drawing, write_all
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.plotting.histories import history_drawings
 from cal_ratio_trainer.plotting.pool import DrawingPool
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
-from cal_ratio_trainer.runs.figures import drawings_of_run
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.workers.executor import available_cores
 
 _REPEATS = 3
@@ -77,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?", type=Path, help="folder of a run whose plots are drawn; random ones if none")
     run = parser.parse_args().run
-    chosen = some_plots() if run is None else drawings_of_run(RunDirectory(run))
+    chosen = some_plots() if run is None else Run(run).drawings
     with tempfile.TemporaryDirectory() as name:
         kinds = by_kind(chosen)
         write_all(chosen[:1], Path(name), DEMO)

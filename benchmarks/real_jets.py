@@ -24,7 +24,7 @@ from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.evaluation.c2st import c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import auc_error
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, WeightedSample
+from cal_ratio_trainer.evaluation.scored import ScoredJets, WeightedSample
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Label
 from cal_ratio_trainer.jets.cleaning import clean_for_training, is_built
@@ -84,7 +84,7 @@ def compared(samples: dict[str, Jets], scores: dict[str, NDArray[np.float32]]) -
     """K-S and C2ST of data and simulation in the control region, in words."""
     names = list(FILES)[-2:]
     weights = [samples[name]["mcEventWeight"].astype(np.float64) for name in names]
-    of_control = ScoredControlJets(
+    of_control = ScoredJets.control(
         np.concatenate([scores[name] for name in names]).astype(np.float64),
         np.repeat([False, True], [len(each) for each in weights]),
         np.concatenate([each / each.sum() for each in weights]),

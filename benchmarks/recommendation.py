@@ -18,9 +18,8 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
 from cal_ratio_trainer.evaluation.roc import QCD_AND_TENTH_OF_BIB
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.networks import networks_of
 from cal_ratio_trainer.runs.recommendation import recommended_epoch
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.test_sample import RunSample, TestJets
 from cal_ratio_trainer.scoring.parts import parts_by_split
 from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
@@ -34,7 +33,7 @@ Epoch = tuple[Resampled, Resampled]
 """AUC and K-S sum of an epoch on the independent jets."""
 
 
-def trained(folder: Path, files: DemoFiles, weight: float, seed: int, epochs: int) -> RunDirectory:
+def trained(folder: Path, files: DemoFiles, weight: float, seed: int, epochs: int) -> Run:
     """A run with a weight of the adversary and a seed; it keeps the networks of all epochs."""
     settings = TrainSettings.make(
         model_name=f"w{weight:g}_s{seed}",
@@ -50,7 +49,7 @@ def trained(folder: Path, files: DemoFiles, weight: float, seed: int, epochs: in
         epoch_plots=False,
         keep_weights="all",
     )
-    run = RunDirectory(folder / "runs" / settings.model_name / "00000")
+    run = Run(folder / "runs" / settings.model_name / "00000")
     return run if run.path.is_dir() else train(Start(settings), lambda _: None, lambda _: "").run
 
 
@@ -60,7 +59,7 @@ def unused_jets(jets: TestJets, settings: TrainSettings, most: int) -> TestJets:
     return replace(jets, jets=jets.jets.where(unused & (np.cumsum(unused) <= most)))
 
 
-def judged(run: RunDirectory, files: DemoFiles, most: int, resampling: Resampling) -> list[Epoch]:
+def judged(run: Run, files: DemoFiles, most: int, resampling: Resampling) -> list[Epoch]:
     """All epochs of a run on jets that it has not used."""
     settings = TrainSettings.make(**run.read_settings())
     sample = RunSample.of_files(files.main, files.control, settings)
@@ -71,7 +70,7 @@ def judged(run: RunDirectory, files: DemoFiles, most: int, resampling: Resamplin
     )
     epochs = []
     for number in range(len(run.read_history())):
-        main, control = sample.scored_by(networks_of(run, str(number)).load())
+        main, control = sample.scored_by(run.networks_at(str(number)).load())
         (auc,) = resampled_aucs(main, sample.main.events, resampling, (QCD_AND_TENTH_OF_BIB,))
         epochs.append((auc, resampled_ks(control, sample.control.events, resampling, sample.pt_ranges)))
     return epochs
@@ -85,7 +84,7 @@ def gains(epoch: Epoch, chosen: Epoch) -> tuple[float, float]:
     return auc, -ks
 
 
-def table_row(run: RunDirectory, epochs: list[Epoch]) -> str:
+def table_row(run: Run, epochs: list[Epoch]) -> str:
     """One row of the Markdown table."""
     history = run.read_history()
     chosen = recommended_epoch(history)

@@ -27,7 +27,7 @@ from cal_ratio_trainer.reporting.jet_file_report import compare_files
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cal_ratio_trainer.api.run import Run
+    from cal_ratio_trainer.runs.run import Run
     from cal_ratio_trainer.simulation.simulation import DemoSummary
 
 IMAGES = Path(__file__).resolve().parent / "images"

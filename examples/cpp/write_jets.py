@@ -21,7 +21,7 @@ from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.schema import JET_INPUTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
-from cal_ratio_trainer.runs.networks import find_network
+from cal_ratio_trainer.runs.finding import find_network
 
 
 def text_rows(jets: Jets) -> np.ndarray:

@@ -23,7 +23,7 @@ _STORE_TIMEOUT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessRank:
     """Rank of a process among those that torchrun started for the same command.
 
     Attributes:
@@ -49,14 +49,14 @@ class Failure:
 
 
 @cache
-def place() -> Place:
-    """Returns the rank of this process; the default `Place` without torchrun or if torchrun started one process."""
+def place() -> ProcessRank:
+    """Returns the rank of this process; the default without torchrun or if torchrun started one process."""
     words = [os.environ.get(name) for name in _VARIABLES]
     if not all(words) or words[1] == "1":
-        return Place()
+        return ProcessRank()
     rank, processes, local_rank, local_processes = (int(word or 0) for word in words[:4])
     nodes = int(os.environ.get("GROUP_WORLD_SIZE") or -(-processes // local_processes))
-    return Place(rank, processes, local_rank, local_processes, nodes)
+    return ProcessRank(rank, processes, local_rank, local_processes, nodes)
 
 
 def silence_other_ranks() -> None:
@@ -79,7 +79,7 @@ def open_closed_streams() -> None:
 
 
 def error_of_output(name: Literal["stdout", "stderr"] = "stdout") -> OSError | None:
-    """Flushes a standard stream; returns the error and drops the rest of the text where that fails, else None."""
+    """Flushes a standard stream; returns the error and drops the rest of the text if that fails, else None."""
     stream = getattr(sys, name)
     try:
         stream.flush()

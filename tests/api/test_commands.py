@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import cal_ratio_trainer as crt
-from cal_ratio_trainer.api.run import Run
 from cal_ratio_trainer.api.training import TrainArguments
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
@@ -31,6 +30,7 @@ from cal_ratio_trainer.config.runs import (
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
 from cal_ratio_trainer.config.tuning import TuneSettings
+from cal_ratio_trainer.runs.run import Run
 
 MODELS: dict[str, type[Settings]] = {
     "demo": DemoSettings,

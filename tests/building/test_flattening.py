@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.building.flattening import Points, edges_for, flattened, like
+from cal_ratio_trainer.building.flattening import WeightedPoints, edges_for, flattened, like
 from cal_ratio_trainer.building.weighing import capped
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -30,7 +30,7 @@ def test_a_weighted_spectrum_becomes_flat_and_keeps_its_sum(seed: int) -> None:
     random = np.random.default_rng(seed)
     pt = np.concatenate([random.uniform(40, 500, 3000), falling(random, 3000)])
     weights = random.exponential(1.0, len(pt)) * (100 / pt) ** 3
-    flat = flattened(Points(pt[:, None], weights))
+    flat = flattened(WeightedPoints(pt[:, None], weights))
     assert flat.sum() == pytest.approx(weights.sum())
     assert np.all(flat > 0)
     edges = np.linspace(40, 500, 13)
@@ -40,7 +40,7 @@ def test_a_weighted_spectrum_becomes_flat_and_keeps_its_sum(seed: int) -> None:
 
 def test_a_steep_spectrum_is_flat_within_the_wide_bins_of_its_tail() -> None:
     pt = falling(np.random.default_rng(1), 200_000)
-    flat = flattened(Points(pt[:, None], np.ones(len(pt))))
+    flat = flattened(WeightedPoints(pt[:, None], np.ones(len(pt))))
     tail = np.histogram(pt, [100, 120, 140, 160, 180, 200], weights=flat)[0]
     np.testing.assert_allclose(tail / tail.mean(), 1.0, atol=0.15)
 
@@ -50,7 +50,7 @@ def test_two_variables_become_flat_together() -> None:
     pt = 40 + 60 * random.exponential(size=40_000)
     kept = pt < 300
     pt, eta = pt[kept], np.clip(random.normal(0, 1.2 + 40 / pt, len(pt)), -2.5, 2.5)[kept]
-    flat = flattened(Points(np.stack([pt, eta], axis=1), np.ones(len(pt))))
+    flat = flattened(WeightedPoints(np.stack([pt, eta], axis=1), np.ones(len(pt))))
     for low, high in ((40, 100), (100, 200), (200, 300)):
         own = (pt >= low) & (pt < high) & (np.abs(eta) < 2.4)
         sums = np.histogram(eta[own], 6, weights=flat[own])[0]
@@ -63,8 +63,8 @@ def test_two_variables_become_flat_together() -> None:
 @given(seed=SEEDS)
 def test_simulation_takes_sum_and_shape_of_data(seed: int) -> None:
     random = np.random.default_rng(seed)
-    simulation = Points(random.uniform(40, 500, (4000, 1)), random.exponential(1e6, 4000))
-    data = Points(falling(random, 2000)[:, None], np.ones(2000))
+    simulation = WeightedPoints(random.uniform(40, 500, (4000, 1)), random.exponential(1e6, 4000))
+    data = WeightedPoints(falling(random, 2000)[:, None], np.ones(2000))
     result = like(simulation, data)
     assert result.sum() == pytest.approx(2000)
     edges = np.array([40, 50, 60, 80, 110, 160])
@@ -76,9 +76,13 @@ def test_simulation_takes_sum_and_shape_of_data(seed: int) -> None:
 
 def test_simulation_is_weighed_in_two_variables() -> None:
     random = np.random.default_rng(7)
-    simulation = Points(np.stack([random.uniform(40, 300, 30_000), random.normal(24, 7, 30_000)], 1), np.ones(30_000))
+    simulation = WeightedPoints(
+        np.stack([random.uniform(40, 300, 30_000), random.normal(24, 7, 30_000)], 1), np.ones(30_000)
+    )
     pileup = random.normal(33, 5, 20_000)
-    data = Points(np.stack([40 + 2 * np.abs(pileup) + random.uniform(0, 80, 20_000), pileup], 1), np.ones(20_000))
+    data = WeightedPoints(
+        np.stack([40 + 2 * np.abs(pileup) + random.uniform(0, 80, 20_000), pileup], 1), np.ones(20_000)
+    )
     result = like(simulation, data)
     for variable in (0, 1):
         of_simulation = np.average(simulation.values[:, variable], weights=result)
@@ -93,9 +97,9 @@ def test_simulation_is_weighed_in_two_variables() -> None:
 @pytest.mark.parametrize("jets", [1, 2, 30])
 def test_few_or_equal_values_change_nothing_but_the_sum(jets: int) -> None:
     weights = np.arange(1.0, jets + 1)
-    same = Points(np.full((jets, 1), 5.0), weights)
+    same = WeightedPoints(np.full((jets, 1), 5.0), weights)
     np.testing.assert_allclose(flattened(same), weights)
-    np.testing.assert_allclose(like(same, Points(np.full((3, 1), 5.0), np.ones(3))).sum(), 3.0)
+    np.testing.assert_allclose(like(same, WeightedPoints(np.full((3, 1), 5.0), np.ones(3))).sum(), 3.0)
 
 
 @settings(max_examples=30, deadline=None)

@@ -14,7 +14,8 @@ from cal_ratio_trainer.cli.help import GROUPS, completer, in_words
 from cal_ratio_trainer.cli.main import cr_trainer
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.runs.directory import NoRunName, RunDirectory, run_and_rest
+from cal_ratio_trainer.runs.finding import NoRunName, run_and_rest
+from cal_ratio_trainer.runs.run import Run
 
 
 def said(*words: str) -> str:
@@ -127,7 +128,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_run_has_a_name_and_a_path_with_and_without_zeros(name: str, runs: Path) -> None:
     for rest in ([], ["best"], ["12"]):
         found, words = run_and_rest("/".join([name, *rest]), runs)
-        assert found == RunDirectory(found.path)
+        assert found == Run(found.path)
         assert (found.path.resolve(), words) == ((runs / "default" / "00003").resolve(), rest)
     with pytest.raises(NoRunName):
         run_and_rest("nowhere/default/3", runs)

@@ -13,7 +13,7 @@ import yaml
 
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, EXIT_USER_ERROR, cr_trainer, main
 from cal_ratio_trainer.errors import EXIT_INTERRUPTED, UserError
-from cal_ratio_trainer.launching import Place
+from cal_ratio_trainer.launching import ProcessRank
 
 SMALLEST = {
     "demo": [],
@@ -300,7 +300,7 @@ main()
 
 
 def test_several_processes_of_another_command_than_train_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cal_ratio_trainer.cli.main.place", lambda: Place(0, 2, 0, 2, 1))
+    monkeypatch.setattr("cal_ratio_trainer.cli.main.place", lambda: ProcessRank(0, 2, 0, 2, 1))
     with pytest.raises(UserError, match="torchrun started 2 processes of 'runs', but only train shares its work"):
         cr_trainer().main(["runs"], standalone_mode=False)
     cr_trainer().main(["train", "--print_settings"], standalone_mode=False)

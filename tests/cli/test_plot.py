@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.runs import figures
-from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.simulation import demo_data
 from cal_ratio_trainer.simulation.demo_data import DemoFiles
 from tests.cli.test_build import run
@@ -102,11 +101,11 @@ def test_a_run_is_redrawn_with_the_labels_that_are_given(
     (tmp_path / "runs" / "default" / "00003").mkdir(parents=True)
     asked: list[tuple[str, Mapping[str, Any]]] = []
 
-    def note(run: RunDirectory, figure_settings: Mapping[str, Any]) -> list[Path]:
+    def note(run: Run, figure_settings: Mapping[str, Any]) -> list[Path]:
         asked.append((run.name, figure_settings))
         return [run.path / "a.png"]
 
-    monkeypatch.setattr(figures, "redraw_run", note)
+    monkeypatch.setattr(Run, "redraw", note)
     words = ("--run", "default/3", "--output_path", tmp_path / "runs", "--status", "Preliminary")
     assert run(monkeypatch, "plot", *words) == 0
     assert asked == [("default/00003", {"status": "Preliminary"})]

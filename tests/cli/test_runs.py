@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cal_ratio_trainer.cli.main import EXIT_FAILED_PARTS, cr_trainer
-from cal_ratio_trainer.runs.directory import RunError
+from cal_ratio_trainer.runs.stored import RunError
 from tests.factories.runs import history_row, write_run
 
 

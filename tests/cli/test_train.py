@@ -10,7 +10,7 @@ from cal_ratio_trainer.cli.training import train
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training.signals import EXIT_TERMINATED, StopRequest, TrainingStopped
 from cal_ratio_trainer.training.train import TrainSummary
 from cal_ratio_trainer.training.train_networks import NetworkSetSummary
@@ -28,7 +28,7 @@ def summary(monkeypatch: pytest.MonkeyPatch) -> TrainSummary:
     """The summary of a training that is not run, which the library returns."""
     stages = ("data_s", "compiling_s", "steps_s", "validation_s", "files_s", "end_s")
     times = {**dict.fromkeys(("main_jets_per_second", *stages), 1.0), "shares": {"data": 0.25, "steps": 0.75}}
-    folder = RunDirectory(Path("runs/[red]/00000"))
+    folder = Run(Path("runs/[red]/00000"))
     summary = TrainSummary(folder, 1, SOME_FIGURES, {}, {"timings": times}, {}, StopRequest())
     returned(monkeypatch, summary)
     monkeypatch.setattr(
@@ -67,7 +67,7 @@ def test_a_stopped_training_has_a_status_of_its_own(
 def test_of_a_fold_set_is_said_what_it_lacks_and_what_all_of_it_gives(
     summary: TrainSummary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = NetworkSetSummary(RunDirectory(Path("runs/m/00000")), (summary,), FoldRule(3), None, (0, 2), {})
+    done = NetworkSetSummary(Run(Path("runs/m/00000")), (summary,), FoldRule(3), None, (0, 2), {})
     returned(monkeypatch, done)
     assert train.run(TrainSettings.make(folds=3, fold=1), None, []) == 0
     said = capsys.readouterr()

@@ -17,7 +17,7 @@ from cal_ratio_trainer.datasets.memory import StepSize, fitting_parts, gathered_
 from cal_ratio_trainer.datasets.placement import DistantJets, GatheredJets
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.launching import Place
+from cal_ratio_trainer.launching import ProcessRank
 from cal_ratio_trainer.network.batch import InputFilling, JetTensors
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
@@ -95,7 +95,7 @@ def test_what_is_gathered_for_a_step_and_the_next_takes_what_is_predicted(
     far, constituents = on_disk(parts, tmp_path)
     held = held_by(monkeypatch)
     monkeypatch.setattr(ranks_module, "store", HashStore)
-    ranks = SeveralRanks(Place(0, processes, 0, processes, 1)) if processes > 1 else ALONE
+    ranks = SeveralRanks(ProcessRank(0, processes, 0, processes, 1)) if processes > 1 else ALONE
     jets = np.arange(main_jets + control_jets)
     sampler = Sampler(jets[:main_jets], jets[main_jets:], splits, 1, True)
     step = new_step(ranks=ranks)

@@ -11,9 +11,9 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.formats.registry import CannotHold
 from cal_ratio_trainer.reporting.model_dump import layer_rows
-from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.finding import find_network
 from cal_ratio_trainer.runs.network_export import export_training
-from cal_ratio_trainer.runs.networks import find_network
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.scorer import find_scorer
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.train import train
@@ -21,9 +21,7 @@ from tests.factories.files import write_training_files
 from tests.network.sum_pooling import SumPooling
 
 
-def trained(
-    folder: Path, files: tuple[Path, Path], encoder: str, epochs: int, continued: str | None = None
-) -> RunDirectory:
+def trained(folder: Path, files: tuple[Path, Path], encoder: str, epochs: int, continued: str | None = None) -> Run:
     settings = TrainSettings.make(
         main_training_file=str(files[0]),
         cr_training_file=str(files[1]),
@@ -44,7 +42,7 @@ def trained(
 
 
 @pytest.fixture(scope="module", params=[SumPooling.name, "deep_sets", "transformer"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of two epochs in two parts."""
     name: str = request.param
     folder = tmp_path_factory.mktemp("runs")
@@ -60,7 +58,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return parts
 
 
-def test_its_networks_are_kept_by_name_in_the_program_s_own_files_alone(run: RunDirectory) -> None:
+def test_its_networks_are_kept_by_name_in_the_program_s_own_files_alone(run: Run) -> None:
     name = run.read_settings()["encoder"]
     assert not list(run.path.glob("keras/*.keras"))
     network = find_network(f"default/{run.number}/1", run.path.parents[1])
@@ -69,9 +67,7 @@ def test_its_networks_are_kept_by_name_in_the_program_s_own_files_alone(run: Run
     assert f"clusters_{name}" in [row.name for row in layer_rows(network.file)]
 
 
-def test_it_scores_and_is_exported_to_onnx_and_refused_by_others_in_a_sentence(
-    run: RunDirectory, tmp_path: Path
-) -> None:
+def test_it_scores_and_is_exported_to_onnx_and_refused_by_others_in_a_sentence(run: Run, tmp_path: Path) -> None:
     runs, name = run.path.parents[1], run.read_settings()["encoder"]
     assert find_scorer("default/0", ReadingSettings.make(output_path=runs)) is not None
     asked = {"training": "default/0", "output_path": runs, "output_json": tmp_path / "network.json"}

@@ -24,11 +24,9 @@ from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.reporting.run_page import write_run_page
 from cal_ratio_trainer.reporting.training_details import training_summary
-from cal_ratio_trainer.runs.directory import RunError, named_run
+from cal_ratio_trainer.runs.finding import find_network, find_networks, named_run
 from cal_ratio_trainer.runs.network_export import export_training
-from cal_ratio_trainer.runs.networks import find_network, find_networks, networks_of
-from cal_ratio_trainer.runs.overview import RunOverview
-from cal_ratio_trainer.runs.test_sample import RunSample
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.scoring import candidates
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.loop import write_epoch
@@ -77,7 +75,7 @@ def test_member_0_is_the_network_of_its_seed_and_others_differ_on_the_same_split
 
 def test_scores_are_the_mean_of_the_members(trained: NetworkSetSummary, tmp_path: Path) -> None:
     jets = read_jets(trained.run.path / "test_sample.parquet")
-    members = [network.load() for network in networks_of(trained.run).files]
+    members = [network.load() for network in trained.run.networks_at().files]
     each = np.stack([scores_of(member, JetTensors.from_jets([jets], "cpu")) for member in members])  # type: ignore[arg-type]
     stored = np.stack([jets[f"jet_nn_{label.output}"] for label in Label], axis=1)
     np.testing.assert_allclose(stored, each.mean(axis=0), atol=1e-6)
@@ -112,7 +110,7 @@ def test_mean_and_spread_of_every_figure_stand_beside_those_of_the_ensemble(trai
         assert figure.mean == pytest.approx(np.mean(values))
         assert figure.std == pytest.approx(np.std(values, ddof=1))
         assert figure.error == pytest.approx(figure.std / np.sqrt(2))
-    sample = RunSample.read(trained.run, trained.run.read_settings())
+    sample = trained.run.test_sample()
     main_jets, _ = sample.scored_by(find_networks("default/0", runs).load())
     assert run.evaluation.numbers()["auc"] == pytest.approx(roc_auc(main_jets))
     plain = json.loads((trained.run.path / "evaluation.json").read_text())["figures"]
@@ -134,7 +132,7 @@ def test_an_ensemble_that_was_stopped_goes_on_and_jobs_with_a_member_each_make_t
         patch.setattr("cal_ratio_trainer.training.loop.write_epoch", then_stop)
         with pytest.raises(TrainingStopped):
             train_set(settings.model_copy(update={"member": 1}))
-    overview = RunOverview.of(named_run("default/0", tmp_path))
+    overview = named_run("default/0", tmp_path)
     assert (overview.status, overview.epochs) == ("interrupted", 0)
     first = train_set(settings.model_copy(update={"member": 0}))
     assert (first.lacking, first.figures) == ((1,), None)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, QCD_ONLY, roc_auc
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 
 
@@ -20,11 +20,11 @@ def main_jets(rng: np.random.Generator, labels: np.ndarray, steps: int | None = 
     return ScoredJets(np.stack([1 - score, score, 0 * score], axis=1), labels, rng.uniform(0.5, 1.5, len(labels)))
 
 
-def control_jets(rng: np.random.Generator, jets: int, shift: float, steps: int = 1000) -> ScoredControlJets:
+def control_jets(rng: np.random.Generator, jets: int, shift: float, steps: int = 1000) -> ScoredJets:
     is_data = rng.random(jets) < 0.5
     score = np.round(steps / (1 + np.exp(-rng.normal(size=jets) - shift * is_data))) / steps
     scores = np.stack([0.7 * (1 - score), score, 0.3 * (1 - score)], axis=1)
-    return ScoredControlJets(scores, is_data, rng.uniform(0.5, 1.5, jets), rng.uniform(0, 1, jets))
+    return ScoredJets.control(scores, is_data, rng.uniform(0.5, 1.5, jets), rng.uniform(0, 1, jets))
 
 
 def repeated_main(jets: ScoredJets, times: np.ndarray) -> ScoredJets:
@@ -32,9 +32,9 @@ def repeated_main(jets: ScoredJets, times: np.ndarray) -> ScoredJets:
     return ScoredJets(scores, labels, weights)
 
 
-def repeated_control(jets: ScoredControlJets, times: np.ndarray) -> ScoredControlJets:
+def repeated_control(jets: ScoredJets, times: np.ndarray) -> ScoredJets:
     scores, weights, pt = (np.repeat(column, times, axis=0) for column in (jets.scores, jets.weights, jets.scaled_pt))
-    return ScoredControlJets(scores, np.repeat(jets.is_data, times), weights, pt)
+    return ScoredJets.control(scores, np.repeat(jets.is_data, times), weights, pt)
 
 
 def drawn(events: np.ndarray, resampling: Resampling) -> np.ndarray:

@@ -10,18 +10,18 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
 from cal_ratio_trainer.evaluation.c2st import MIN_JETS, c2st_of_control_jets
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from tests.factories.scored_jets import plausible_control_jets
 
 
-def gaussian_control_jets(jets: int, shift: float, seed: int = 3) -> ScoredControlJets:
+def gaussian_control_jets(jets: int, shift: float, seed: int = 3) -> ScoredJets:
     """Control jets whose QCD log-odds are Gaussian, those of data shifted by `shift` standard deviations."""
     random = np.random.default_rng(seed)
     is_data = np.arange(jets) % 2 == 1
     qcd = expit(random.standard_normal(jets) + shift * is_data)
     # The rest in fixed shares: both other outputs follow from the first.
     scores = np.column_stack([qcd, 0.3 * (1 - qcd), 0.7 * (1 - qcd)])
-    return ScoredControlJets(scores, is_data, np.ones(jets), random.random(jets))
+    return ScoredJets.control(scores, is_data, np.ones(jets), random.random(jets))
 
 
 @pytest.mark.parametrize("shift", [0.5, 1.5])
@@ -49,7 +49,7 @@ def test_a_difference_that_no_single_output_shows_is_found_as_by_scikit_learn() 
     # Of data both outputs are correlated, of MC they are not; each by itself is the same.
     log_odds = np.column_stack([first, np.where(is_data, 0.5 * first + math.sqrt(0.75) * other, other)]) - 2
     scores = np.column_stack([1 - expit(log_odds).sum(axis=1), expit(log_odds)])
-    jets = ScoredControlJets(np.abs(scores), is_data, np.ones(6000), random.random(6000))
+    jets = ScoredJets.control(np.abs(scores), is_data, np.ones(6000), random.random(6000))
     result = c2st_of_control_jets(jets)
 
     inputs = StandardScaler().fit_transform(np.column_stack([log_odds, jets.scaled_pt]))
@@ -84,14 +84,14 @@ def test_negative_weights_enter_with_their_sign() -> None:
     jets, more = gaussian_control_jets(4000, 0.0), gaussian_control_jets(2000, 1.5, seed=4)
     # MC gets jets of another distribution, and as many with negative weights, which take them away again.
     signs = np.where(more.is_data, np.where(np.arange(2000) % 4 == 1, 0.8, -0.8), 0.0)
-    both = concatenated(jets, replace(more, is_data=np.zeros(2000, bool), weights=signs))
+    both = concatenated(jets, replace(more, labels=np.zeros(2000, np.int8), weights=signs))
     assert abs(c2st_of_control_jets(both).overall.excess) < 3
     assert c2st_of_control_jets(replace(both, weights=np.abs(both.weights))).overall.excess > 5
 
 
-def concatenated(first: ScoredControlJets, second: ScoredControlJets) -> ScoredControlJets:
+def concatenated(first: ScoredJets, second: ScoredJets) -> ScoredJets:
     """Jets of both."""
-    return ScoredControlJets(
+    return ScoredJets.control(
         np.concatenate([first.scores, second.scores]),
         np.concatenate([first.is_data, second.is_data]),
         np.concatenate([first.weights, second.weights]),
@@ -99,9 +99,9 @@ def concatenated(first: ScoredControlJets, second: ScoredControlJets) -> ScoredC
     )
 
 
-def taken(jets: ScoredControlJets, positions: np.ndarray) -> ScoredControlJets:
+def taken(jets: ScoredJets, positions: np.ndarray) -> ScoredJets:
     """Jets at some positions."""
-    return ScoredControlJets(
+    return ScoredJets.control(
         jets.scores[positions], jets.is_data[positions], jets.weights[positions], jets.scaled_pt[positions]
     )
 
@@ -153,7 +153,7 @@ def test_scores_of_0_and_1_and_a_rounding_beyond_are_certain() -> None:
 
 def test_jets_that_are_all_the_same_cannot_be_told_apart() -> None:
     jets = plausible_control_jets(400)
-    same = replace(jets, scores=np.tile([1.0, 0.0, 0.0], (400, 1)), scaled_pt=np.full(400, 0.3))
+    same = replace(jets, scores=np.tile([1.0, 0.0, 0.0], (400, 1))).with_columns(scaled_pt=np.full(400, 0.3))
     assert abs(c2st_of_control_jets(same).overall.excess) < 3
 
 

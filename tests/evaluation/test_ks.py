@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp, kstwobign
 
-from cal_ratio_trainer.evaluation import NonFiniteInput, ScoredControlJets, WeightedSample
+from cal_ratio_trainer.evaluation import NonFiniteInput, ScoredJets, WeightedSample
 from cal_ratio_trainer.evaluation.ks import (
     KsComparison,
     KsReference,
@@ -148,7 +148,7 @@ def test_ranges_outputs_and_sums_of_the_control_region_by_hand() -> None:
     pt = np.array([0.0, 0.1, 0.2, 0.25, 0.3, 0.49, 0.5, 7.0])
     weights = np.array([1.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.0, 1.0])
     scores = np.stack([qcd, np.zeros(8), 1 - qcd], axis=1)
-    result = ks_of_control_jets(ScoredControlJets(scores, is_data, weights, pt))
+    result = ks_of_control_jets(ScoredJets.control(scores, is_data, weights, pt))
     assert [comparison.distance for comparison in result[Label.QCD].ranges] == pytest.approx([0.5, 0.75, 0.0])
     assert result[Label.QCD].total == pytest.approx(1.25)
     assert result[Label.SIGNAL].total == 0
@@ -170,7 +170,7 @@ def test_a_range_that_lacks_data_is_nan_and_so_is_the_sum() -> None:
     jets = plausible_control_jets(300)
     no_mid_data = ~(jets.is_data & (jets.scaled_pt >= 0.25) & (jets.scaled_pt < 0.5))
     result = ks_of_control_jets(
-        ScoredControlJets(
+        ScoredJets.control(
             jets.scores[no_mid_data], jets.is_data[no_mid_data], jets.weights[no_mid_data], jets.scaled_pt[no_mid_data]
         )
     )
@@ -186,14 +186,14 @@ def test_jets_below_the_first_range_take_no_part() -> None:
     jets = plausible_control_jets(200)
     below = jets.scaled_pt.copy()
     below[jets.scaled_pt < 0.25] = -0.01
-    result = ks_of_control_jets(ScoredControlJets(jets.scores, jets.is_data, jets.weights, below))
+    result = ks_of_control_jets(ScoredJets.control(jets.scores, jets.is_data, jets.weights, below))
     assert math.isnan(result[Label.QCD].ranges[0].distance)
     assert result.effective_mc[0] == 0
 
 
 def test_an_empty_control_region_is_all_nan() -> None:
     result = ks_of_control_jets(
-        ScoredControlJets(np.zeros((0, 3)), np.zeros(0, dtype=np.bool_), np.zeros(0), np.zeros(0))
+        ScoredJets.control(np.zeros((0, 3)), np.zeros(0, dtype=np.bool_), np.zeros(0), np.zeros(0))
     )
     assert all(math.isnan(output.total) for output in result.outputs)
 
@@ -214,7 +214,7 @@ def test_scores_of_a_network_that_diverged_are_refused() -> None:
     scores = jets.scores.copy()
     scores[4] = np.nan
     with pytest.raises(NonFiniteInput, match="3 of 30 control-region scores"):
-        ks_of_control_jets(ScoredControlJets(scores, jets.is_data, jets.weights, jets.scaled_pt))
+        ks_of_control_jets(ScoredJets.control(scores, jets.is_data, jets.weights, jets.scaled_pt))
 
 
 def _distance_of_uniform(random: np.random.Generator, first: int, second_weights: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from cal_ratio_trainer.evaluation.paired import (
     paired_ks,
 )
 from cal_ratio_trainer.evaluation.roc import roc_auc, roc_curve
-from cal_ratio_trainer.evaluation.scored import NonFiniteInput, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import NonFiniteInput, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 
 RESAMPLING = Resampling(100, seed=1)
@@ -135,7 +135,7 @@ def test_the_k_s_sum_of_two_networks() -> None:
     is_data = rng.random(800) < 0.5
     shifted = np.clip(rng.uniform(size=800) * 0.9 + 0.1 * is_data, 0, 1)
     jets = [
-        ScoredControlJets(
+        ScoredJets.control(
             np.stack([1 - values, values, np.zeros(800)], axis=1), is_data, np.ones(800), rng.uniform(size=800)
         )
         for values in (rng.uniform(size=800), shifted)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation import ScoredJets
 from cal_ratio_trainer.evaluation.scored import NonFiniteInput, WeightedSample
 from cal_ratio_trainer.jets.labels import Label
 
@@ -18,7 +18,7 @@ def test_a_sample_holds_the_jets_of_one_label_with_one_output() -> None:
 
 
 def test_masses_are_those_of_signal_jets_only() -> None:
-    jets = ScoredJets(SCORES, LABELS, np.ones(4), higgs_mass=np.array([0.0, 600.0, 125.0, np.nan]))
+    jets = ScoredJets(SCORES, LABELS, np.ones(4), {"mH": np.array([0.0, 600.0, 125.0, np.nan])})
     assert jets.higgs_masses == (125.0, 600.0)
     assert len(jets.signal_sample(600.0)) == 1
 
@@ -41,15 +41,15 @@ def test_an_unknown_label_is_refused() -> None:
 
 def test_columns_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match="must be"):
-        ScoredJets(SCORES, LABELS, np.ones(4), higgs_mass=np.ones(3))
+        ScoredJets(SCORES, LABELS, np.ones(4), {"mH": np.ones(3)})
     with pytest.raises(ValueError, match="must be"):
-        ScoredControlJets(SCORES, np.ones(3, dtype=np.bool_), np.ones(4), np.ones(4))
+        ScoredJets.control(SCORES, np.ones(3, dtype=np.bool_), np.ones(4), np.ones(4))
 
 
 def test_data_must_be_told_by_booleans() -> None:
     # Labels passed by mistake would be used as positions.
     with pytest.raises(ValueError, match="boolean"):
-        ScoredControlJets(SCORES, LABELS, np.ones(4), np.ones(4))  # type: ignore[arg-type]
+        ScoredJets.control(SCORES, LABELS, np.ones(4), np.ones(4))  # type: ignore[arg-type]
 
 
 def test_one_heavy_jet_lowers_the_effective_number() -> None:

@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,7 +116,7 @@ def test_without_signal_the_ratio_of_efficiencies_is_unknown() -> None:
 
 
 def test_all_scans_are_named_as_the_manuals_files() -> None:
-    jets = replace(JETS, higgs_mass=np.repeat([125.0, 600.0, 0.0], [10, 30, 72]))
+    jets = JETS.with_columns(mH=np.repeat([125.0, 600.0, 0.0], [10, 30, 72]))
     assert [scan.name for scan in all_scans(jets)] == ["", "QCD only", "BIB only", "mH125.0", "mH600.0"]
     assert [scan.signal_jets for scan in all_scans(jets)] == [40, 40, 40, 10, 30]
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_ratio_trainer.evaluation import JetKinematics, ScoredControlJets, ScoredJets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import BIB_ONLY, QCD_ONLY, roc_auc, roc_curve
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
@@ -81,10 +80,8 @@ def test_neither_the_order_of_jets_nor_the_scale_of_a_classes_weights_matters(ra
     jets, control = plausible_jets(400), plausible_control_jets(300)
     order = np.array(random.sample(range(400), 400))
     control_order = np.array(random.sample(range(300), 300))
-    assert jets.kinematics is not None
     moved = dataclasses.replace(jets, weights=jets.weights * np.array(scales)[jets.labels])
-    moved = ScoredJets(**taken(moved, order), kinematics=JetKinematics(**taken(jets.kinematics, order)))
-    control_moved = ScoredControlJets(**taken(control, control_order))  # type: ignore[arg-type]
+    moved, control_moved = moved.take(order), control.take(control_order)
     before, after = evaluate_test_sample(jets, control, jets), evaluate_test_sample(moved, control_moved, moved)
     expected, found = before.numbers(), after.numbers()
     assert found == pytest.approx(expected, nan_ok=True)
@@ -93,12 +90,6 @@ def test_neither_the_order_of_jets_nor_the_scale_of_a_classes_weights_matters(ra
         np.testing.assert_allclose(second.passed, first.passed, atol=1e-9)
     for one, other in zip(before.false_positives, after.false_positives, strict=True):
         assert dataclasses.astuple(other.by_weight) == pytest.approx(dataclasses.astuple(one.by_weight))
-
-
-def taken(columns: object, order: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays of a dataclass in another order."""
-    named = {field.name: getattr(columns, field.name) for field in dataclasses.fields(columns)}  # type: ignore[arg-type]
-    return {name: value[order] for name, value in named.items() if isinstance(value, np.ndarray)}
 
 
 def test_what_is_quoted_at_a_mistag_is_that_of_the_working_point() -> None:

@@ -11,8 +11,8 @@ import pytest
 from cal_ratio_trainer.config.loading import Layers
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.formats.network_file import read_own_network
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.networks import with_digest
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.network_set import NetworkSet
 from cal_ratio_trainer.training.train import train
@@ -38,7 +38,7 @@ def write_run(
     history: Sequence[Mapping[str, float | None]] | None = (),
     record: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
-) -> RunDirectory:
+) -> Run:
     """A run without networks and jets.
 
     Args:
@@ -54,16 +54,16 @@ def write_run(
     (folder / "run.json").write_text(json.dumps({name: value for name, value in whole.items() if value is not None}))
     chosen = TrainSettings.make(output_path=folder.parents[1], model_name=folder.parent.name, **(settings or {}))
     (folder / "training_params.yaml").write_text(chosen.as_yaml())
-    return RunDirectory(folder)
+    return Run(folder)
 
 
-def change_settings(run: RunDirectory, **changes: Any) -> None:
+def change_settings(run: Run, **changes: Any) -> None:
     """Changes the settings of a run as if it was trained with others."""
     changed = run.write_settings(TrainSettings.make(**{**run.read_settings(), **changes}))
     run.write_record({**run.read_record(), "settings_sha256": changed})
 
 
-def sign_network(run: RunDirectory, file: Path, epoch: int) -> None:
+def sign_network(run: Run, file: Path, epoch: int) -> None:
     """Signs a network as if a run wrote it after an epoch."""
     file.write_bytes(with_digest(file.read_bytes(), run.read_record()["id"], epoch))
 
@@ -87,7 +87,7 @@ def finished_record(epochs: int) -> dict[str, Any]:
     }
 
 
-def train_small(files: tuple[Path, Path], output_path: Path, **changes: Any) -> RunDirectory:
+def train_small(files: tuple[Path, Path], output_path: Path, **changes: Any) -> Run:
     """Real training of one or two seconds; plots should be switched off."""
     small: dict[str, Any] = {"epochs": 3, "num_splits": 4, "sample_fraction": 1.0, "threads": 1, "train_fraction": 0.5}
     settings = TrainSettings.make(
@@ -127,7 +127,7 @@ def train_set(settings: TrainSettings, continue_from: str | None = None, **flags
     with pytest.MonkeyPatch.context() as patch:
         # Drawing takes most of the time of so small a training.
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-        patch.setattr("cal_ratio_trainer.training.train_networks.redraw_run", lambda run: [])
+        patch.setattr("cal_ratio_trainer.runs.run.Run.redraw", lambda run: [])
         return train_networks(work, say=lambda text: None, details=lambda figures: f"AUC {figures.roc.auc}")
 
 
@@ -138,12 +138,12 @@ def set_of(summary: NetworkSetSummary) -> NetworkSet:
     return found
 
 
-def newest_weights(run: RunDirectory) -> dict[str, np.ndarray]:
+def newest_weights(run: Run) -> dict[str, np.ndarray]:
     """The newest weights of a network."""
     return read_own_network(run.path / "keras" / "final_model.keras").weights
 
 
-def are_equal(first: RunDirectory, second: RunDirectory) -> bool:
+def are_equal(first: Run, second: Run) -> bool:
     """The newest weights of both are the same to the last bit."""
     one, other = newest_weights(first), newest_weights(second)
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)

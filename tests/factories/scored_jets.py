@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cal_ratio_trainer.evaluation import JetKinematics, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation import ScoredJets
 from cal_ratio_trainer.evaluation.efficiencies import dependences, working_point
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.jets.labels import Label
@@ -37,29 +37,31 @@ def plausible_jets(jets: int, seed: int = 5) -> ScoredJets:
         scores=(gammas / gammas.sum(axis=1, keepdims=True)).astype(np.float32),
         labels=labels,
         weights=random.lognormal(0.0, 1.0, jets),
-        higgs_mass=random.choice([125.0, 600.0], jets),
-        scalar_mass=random.choice([5.0, 55.0], jets),
-        kinematics=plausible_kinematics(jets, random),
+        columns={
+            "mH": random.choice([125.0, 600.0], jets),
+            "mS": random.choice([5.0, 55.0], jets),
+            **plausible_kinematics(jets, random),
+        },
     )
 
 
-def plausible_kinematics(jets: int, random: np.random.Generator) -> JetKinematics:
+def plausible_kinematics(jets: int, random: np.random.Generator) -> dict[str, np.ndarray]:
     """Jets all over the detector, with long-lived particles that decay in barrel and endcaps."""
-    return JetKinematics(
-        pt=40 + random.exponential(60, jets),
-        eta=random.uniform(-2.5, 2.5, jets),
-        phi=random.uniform(-np.pi, np.pi, jets),
-        llp_eta=random.uniform(-2.5, 2.5, jets),
-        llp_lxy=random.uniform(1200, 4000, jets),
-        llp_lz=random.uniform(3500, 6000, jets) * random.choice([-1, 1], jets),
-    )
+    return {
+        "pt": 40 + random.exponential(60, jets),
+        "eta": random.uniform(-2.5, 2.5, jets),
+        "phi": random.uniform(-np.pi, np.pi, jets),
+        "llp_eta": random.uniform(-2.5, 2.5, jets),
+        "llp_lxy": random.uniform(1200, 4000, jets),
+        "llp_lz": random.uniform(3500, 6000, jets) * random.choice([-1, 1], jets),
+    }
 
 
-def plausible_control_jets(jets: int, seed: int = 6) -> ScoredControlJets:
+def plausible_control_jets(jets: int, seed: int = 6) -> ScoredJets:
     """Control-region jets whose data and MC have the same distributions."""
     random = np.random.default_rng(seed)
     is_data = random.random(jets) < 0.5
-    return ScoredControlJets(
+    return ScoredJets.control(
         scores=random.dirichlet((2.0, 0.3, 0.3), jets).astype(np.float32),
         is_data=is_data,
         weights=np.where(is_data, 1.0, random.lognormal(0.0, 0.5, jets)),

@@ -10,7 +10,7 @@ from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.ntuple.events import HLT_JETS, LLPS
 from cal_ratio_trainer.ntuple.file_conversion import convert_whole
-from cal_ratio_trainer.ntuple.request import Request, Selection
+from cal_ratio_trainer.ntuple.request import ConversionRequest, JetSelection
 from tests.factories.ntuples import random_events, write_ntuple
 from tests.faults.campaign import Loader
 
@@ -34,7 +34,7 @@ def _ttree(folder: Path) -> Path:
 
 def _converted(file: Path) -> str:
     """Digest of the jets of a file."""
-    request = Request(str(file), file.with_name("a.parquet"), Selection(DataType.QCD), overwrite=True)
+    request = ConversionRequest(str(file), file.with_name("a.parquet"), JetSelection(DataType.QCD), overwrite=True)
     convert_whole(lambda done, of: None, request, False)
     jets = read_jets(request.output)
     content = hashlib.sha256(repr(jets.scalars.drop_columns(["source_file"]).to_pydict()).encode())

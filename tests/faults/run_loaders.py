@@ -20,7 +20,6 @@ from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.reporting.runs import run_rows, runs_csv
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import (
     EpochHistograms,
     histograms_of,
@@ -28,9 +27,10 @@ from cal_ratio_trainer.runs.figure_data import (
     read_evaluation,
     write_evaluation,
 )
-from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run
-from cal_ratio_trainer.runs.networks import find_network, with_digest
+from cal_ratio_trainer.runs.finding import find_network
+from cal_ratio_trainer.runs.networks import with_digest
 from cal_ratio_trainer.runs.record import machine
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.analyzed_run import read_run
 from cal_ratio_trainer.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint, state_bytes
 from cal_ratio_trainer.training.continuation import Start, find_start
@@ -61,7 +61,7 @@ def trained_step() -> TrainingStep:
     return step
 
 
-def interrupted_run(folder: Path, digests: bool = True) -> RunDirectory:
+def interrupted_run(folder: Path, digests: bool = True) -> Run:
     """Interrupted run with all files except jets; without digests, as an earlier version wrote it."""
     files = {
         kind: {"file": f"{kind}.parquet", "sha256": kind[0] * 64, "simulation": "demo", "notes": ["a note"]}
@@ -87,19 +87,19 @@ def interrupted_run(folder: Path, digests: bool = True) -> RunDirectory:
     network = keras_model_bytes(SHAPE, trained_step().classifier.weights())
     run.weights_file(0).write_bytes(with_digest(network, run_id, 0) if digests else network)
     main, control = plausible_jets(60), plausible_control_jets(60)
-    write_evaluation(run, 1, evaluate_test_sample(main, control))
+    write_evaluation(run.evaluation_file, 1, evaluate_test_sample(main, control))
     histograms = histograms_of(main, control, ks_of_control_jets(control, ranges_of([0.25, 0.5])))
     for epoch in (0, 1):
         histograms.write(run.histograms_file(epoch))
     return run
 
 
-def _run_of(file: Path) -> RunDirectory:
+def _run_of(file: Path) -> Run:
     folders = [folder for folder in file.parents if (folder / "run.json").exists()]
-    return RunDirectory(folders[0])
+    return Run(folders[0])
 
 
-def _start(run: RunDirectory) -> Start:
+def _start(run: Run) -> Start:
     flags = {"output_path": str(run.path.parents[1]), "model_name": "m"}
     layers = [("packaged defaults", TrainSettings.defaults()), ("command line", flags)]
     return find_start(layers, TrainSettings.make(**flags), "0")
@@ -145,14 +145,14 @@ def _read_all(file: Path) -> None:
         raise UserError(rows[0].run.trouble)
     start = _start(run)
     start.epochs_in_all(len(HISTORY))
-    labels_of_run(run)
-    drawings_of_run(run)
+    run.figure_labels()
+    assert run.drawings
     for row in read_run(run, torch.device("cpu")).rows:
         sum(row.values())
 
 
 def _evaluation(file: Path) -> None:
-    final_drawings(read_evaluation(_run_of(file))[1])
+    final_drawings(read_evaluation(_run_of(file).evaluation_file)[1])
 
 
 def _histograms(file: Path) -> None:

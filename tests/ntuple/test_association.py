@@ -9,7 +9,7 @@ from cal_ratio_trainer.jets.schema import CLUSTERS, CONSTITUENTS, MUON_SEGMENTS,
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.reading import opened
-from cal_ratio_trainer.ntuple.request import Selection
+from cal_ratio_trainer.ntuple.request import JetSelection
 from cal_ratio_trainer.ntuple.summary import Tally
 from tests.factories.ntuples import Event, cluster, event, segment, track, write_ntuple
 
@@ -18,7 +18,7 @@ def jets_of(path: Path, one: Event) -> Jets:
     """The jets of one event."""
     write_ntuple(path, [one])
     with opened(str(path)) as ntuple:
-        return convert_chunk(ntuple, range(1), Selection(DataType.QCD), Tally(weighted=True))
+        return convert_chunk(ntuple, range(1), JetSelection(DataType.QCD), Tally(weighted=True))
 
 
 @pytest.fixture

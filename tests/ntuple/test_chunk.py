@@ -16,7 +16,7 @@ from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.events import check_branches
 from cal_ratio_trainer.ntuple.reading import opened
-from cal_ratio_trainer.ntuple.request import Selection
+from cal_ratio_trainer.ntuple.request import JetSelection
 from cal_ratio_trainer.ntuple.summary import (
     FAR_HLT_MATCHES,
     NO_CLUSTERS,
@@ -42,7 +42,7 @@ def converted(
 ) -> tuple[Jets, Tally]:
     """Writes events and converts them."""
     write_ntuple(path, events, splits=splits)
-    selection = Selection(DataType(data_type), **options)
+    selection = JetSelection(DataType(data_type), **options)
     tally = Tally(weighted=selection.data_type.is_simulation)
     with opened(str(path)) as ntuple:
         check_branches(str(path), selection, ntuple.branches)

@@ -25,7 +25,7 @@ from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.store import read_metadata
 from cal_ratio_trainer.ntuple import ConversionRow, ConversionSummary, Status, convert_files
 from cal_ratio_trainer.ntuple.file_conversion import convert_whole
-from cal_ratio_trainer.ntuple.request import Request
+from cal_ratio_trainer.ntuple.request import ConversionRequest
 from cal_ratio_trainer.ntuple.summary import failed_in
 from cal_ratio_trainer.workers.executor import Report
 from cal_ratio_trainer.workers.files import Pieces
@@ -75,14 +75,14 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def kill_process(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
+def kill_process(report: Report, request: ConversionRequest, may_be_cut: bool) -> ConversionRow | Pieces:
     """Kills the process at one file, as if memory were exhausted."""
     if "bad" in request.file:
         os._exit(9)
     return convert_whole(report, request, may_be_cut)
 
 
-def fail_unpicklably(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
+def fail_unpicklably(report: Report, request: ConversionRequest, may_be_cut: bool) -> ConversionRow | Pieces:
     """Conversion with an unexpected error that cannot be pickled."""
     if "bad" in request.file:
         error = RuntimeError("no such thing")

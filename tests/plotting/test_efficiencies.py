@@ -1,10 +1,8 @@
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.evaluation import JetKinematics
 from cal_ratio_trainer.evaluation.efficiencies import ConfusionMatrix
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.jets.labels import Label
@@ -74,8 +72,7 @@ def test_the_efficiency_has_the_working_point_beside_it(figures: TestFigures) ->
 
 def test_a_bin_of_which_nothing_passes_has_an_upper_end_only() -> None:
     jets = jets_on_signal_output([0.9], [0.8, 0.1, 0.1], [])
-    pt = JetKinematics(pt=np.array([50.0, 45.0, 45.0, 110.0]))
-    jets = replace(jets, kinematics=pt)
+    jets = jets.with_columns(pt=np.array([50.0, 45.0, 45.0, 110.0]))
     figures = at_mistag(evaluate_test_sample(jets), jets, 0.34)
     axes = recorded(final(figures, *KINDS))["mistag_pt"]
     (shown,) = [each for each in figures.dependences if each.label == Label.QCD]

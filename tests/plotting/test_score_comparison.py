@@ -13,7 +13,7 @@ from cal_ratio_trainer.evaluation.histograms import histograms_by_class
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, ControlRegionKs, ks_of_control_jets
 from cal_ratio_trainer.evaluation.paired import RocPair, agreement, paired_figures
 from cal_ratio_trainer.evaluation.roc import QCD_ONLY, roc_curve
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.plotting import DEMO, write_all
 from cal_ratio_trainer.plotting.score_comparison import (
     Names,
@@ -44,7 +44,7 @@ def roc_pairs() -> tuple[RocPair, ...]:
 def control_ks(seed: int) -> ControlRegionKs:
     """Distances of random control jets."""
     rng = np.random.default_rng(seed)
-    jets = ScoredControlJets(rng.dirichlet(np.ones(3), 300), rng.random(300) < 0.5, np.ones(300), rng.random(300))
+    jets = ScoredJets.control(rng.dirichlet(np.ones(3), 300), rng.random(300) < 0.5, np.ones(300), rng.random(300))
     ranges = tuple(replace(each, gev=(500 * each.low, 500 * each.high)) for each in PT_RANGES)
     return ks_of_control_jets(jets, ranges)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation import ScoredJets
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_histograms, main_histograms
 from cal_ratio_trainer.evaluation.ks import (
     ControlRegionKs,
@@ -44,7 +44,7 @@ def jets() -> ScoredJets:
 @pytest.fixture(scope="module")
 def control() -> tuple[ScoreHistograms, ControlRegionKs]:
     random = np.random.default_rng(5)
-    jets = ScoredControlJets(
+    jets = ScoredJets.control(
         random.dirichlet((3, 1, 1), 200), random.random(200) < 0.5, np.ones(200), random.random(200)
     )
     return control_histograms(jets), ks_of_control_jets(jets)
@@ -220,7 +220,7 @@ EPOCH_PLOTS = [
 def epoch(jets: ScoredJets) -> tuple[dict[str, ScoreHistograms], ControlRegionKs]:
     random = np.random.default_rng(6)
     scaled_pt = random.random(300)
-    control = ScoredControlJets(random.dirichlet((3, 1, 1), 300), random.random(300) < 0.5, np.ones(300), scaled_pt)
+    control = ScoredJets.control(random.dirichlet((3, 1, 1), 300), random.random(300) < 0.5, np.ones(300), scaled_pt)
     ranges = (
         PtRange("low", 0, 0.25, (0, 125)),
         PtRange("mid", 0.25, 0.5, (125, 250)),

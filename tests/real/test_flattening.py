@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.building.flattening import Points, flattened
+from cal_ratio_trainer.building.flattening import WeightedPoints, flattened
 from cal_ratio_trainer.jets.loading import read_jets
 
 pytestmark = pytest.mark.real
@@ -18,7 +18,7 @@ def test_the_control_region_becomes_flat_within_errors_as_its_own_flat_weight_do
     jets = read_jets(real / "frames" / "felix_control_region.pkl")
     jets = jets.where(jets.label == label)
     pt, weights, theirs = MAX_JET_PT * jets["jet_pt"], jets["mcEventWeight"], jets["flatWeight"]
-    ours = flattened(Points(pt[:, None].astype(np.float64), weights.astype(np.float64)))
+    ours = flattened(WeightedPoints(pt[:, None].astype(np.float64), weights.astype(np.float64)))
 
     def chi_squared(weights: np.ndarray) -> float:
         sums, squares = (np.histogram(pt, 5, (40, MAX_JET_PT), weights=weights**power)[0] for power in (1, 2))

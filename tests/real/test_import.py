@@ -18,8 +18,8 @@ from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
+from cal_ratio_trainer.runs.finding import find_network
 from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
-from cal_ratio_trainer.runs.networks import find_network
 from tests.real.legacy_weights import legacy_weights
 
 pytestmark = pytest.mark.real

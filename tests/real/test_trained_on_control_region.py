@@ -9,7 +9,7 @@ from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.reporting.analysis import analyze_runs
-from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.continuation import Start
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def run(real: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def run(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two epochs on synthetic main jets and the real control region."""
     folder = tmp_path_factory.mktemp("real_control")
     main, _ = write_training_files(folder, simulation=None)
@@ -45,7 +45,7 @@ def control_region(real: Path) -> Path:
     return real / "frames" / "felix_control_region.pkl"
 
 
-def test_analyze_recommends_one_of_its_epochs_and_has_its_k_s(run: RunDirectory, tmp_path: Path) -> None:
+def test_analyze_recommends_one_of_its_epochs_and_has_its_k_s(run: Run, tmp_path: Path) -> None:
     settings = AnalyzeSettings.make(
         output_path=run.path.parent.parent, output_report=tmp_path / "analyze.md", replicas=10, plotted_epochs=1
     )
@@ -57,7 +57,7 @@ def test_analyze_recommends_one_of_its_epochs_and_has_its_k_s(run: RunDirectory,
     assert all(row["ks_bib_hist"] > 0 for row in run.read_history())
 
 
-def test_every_real_jet_is_known_by_its_part(run: RunDirectory, real: Path, tmp_path: Path) -> None:
+def test_every_real_jet_is_known_by_its_part(run: Run, real: Path, tmp_path: Path) -> None:
     settings = score_settings(tmp_path, [control_region(real)], "default/0", output_path=run.path.parent.parent)
     (file,) = score_files(settings).files
     assert file.tally is not None
@@ -67,9 +67,7 @@ def test_every_real_jet_is_known_by_its_part(run: RunDirectory, real: Path, tmp_
     assert set(parts) == {"train", "validation", "test"}
 
 
-def test_two_epochs_are_compared_on_jets_that_neither_was_trained_on(
-    run: RunDirectory, real: Path, tmp_path: Path
-) -> None:
+def test_two_epochs_are_compared_on_jets_that_neither_was_trained_on(run: Run, real: Path, tmp_path: Path) -> None:
     settings = CompareSettings.make(
         first="default/0/0",
         second="default/0/1",

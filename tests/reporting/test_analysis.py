@@ -21,9 +21,8 @@ from cal_ratio_trainer.reporting.analysis import AnalysisResult, analyze_runs
 from cal_ratio_trainer.reporting.analysis_tables import efficiency_table, epoch_table, setting_tables, with_errors
 from cal_ratio_trainer.reporting.page import Markup
 from cal_ratio_trainer.reporting.report import Report
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import read_importance
-from cal_ratio_trainer.runs.figures import drawings_of_run
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.candidates import NothingToAnalyze, choose_runs, shortlist, with_results
 from tests.factories.files import write_training_files
 from tests.factories.runs import history_row, train_small, write_run
@@ -128,12 +127,12 @@ def test_the_importance_of_inputs_of_each_recommended_epoch_is_shown_if_it_is_as
     stored = json.loads((tmp_path / "analyze.importance.json").read_text("utf-8"))
     assert [each["network"] for each in stored] == list(result.recommended)
     assert stored[0]["inputs"][0]["name"] == "jet_pt"
-    run = RunDirectory(trained / "data" / "00000")
-    assert read_importance(run) == (result.importances[0].network, result.importances[0].importances)
+    run = Run(trained / "data" / "00000")
+    assert read_importance(run.importance_file) == (result.importances[0].network, result.importances[0].importances)
     of_run = run.page_file.read_text("utf-8")
     assert "Importance of the inputs</h2>" in of_run
     assert "clus_time" in of_run
-    assert {"importance", "importance_kinds"} <= {drawing.name for drawing in drawings_of_run(run)}
+    assert {"importance", "importance_kinds"} <= {drawing.name for drawing in run.drawings}
 
 
 def test_every_image_of_the_page_is_there_and_shows(
@@ -158,10 +157,10 @@ def test_the_newest_epoch_has_the_auc_that_the_training_wrote(trained: Path, tmp
     (group,) = choose_runs(settings).groups
     newest = next(each for each in with_results(shortlist(group, 3), settings) if each.epoch == 2)
     assert newest.result is not None
-    record = group.runs[0].overview
-    assert newest.result.aucs[0].value == pytest.approx(record.number("test", "auc"), abs=1e-9)
-    assert newest.result.efficiency_ratio == pytest.approx(record.number("test", "max_efficiency_ratio"))
-    written = sum(record.number("test", f"ks_{output}_hist") or 0.0 for output in ("qcd", "sig", "bib"))
+    record = group.runs[0].run
+    assert newest.result.aucs[0].value == pytest.approx(record.recorded_number("test", "auc"), abs=1e-9)
+    assert newest.result.efficiency_ratio == pytest.approx(record.recorded_number("test", "max_efficiency_ratio"))
+    written = sum(record.recorded_number("test", f"ks_{output}_hist") or 0.0 for output in ("qcd", "sig", "bib"))
     assert newest.result.ks_sum.value == pytest.approx(written, abs=1e-9)
     interval = newest.result.aucs[0].interval
     assert interval.low < interval.value < interval.high
@@ -344,7 +343,7 @@ def test_an_epoch_at_chance_that_is_recommended_for_want_of_a_better_is_called_t
 def test_damage_to_some_files_of_a_run_costs_their_part_of_the_page_only(trained: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(trained, runs)
-    run = RunDirectory(runs / "plain" / "00000")
+    run = Run(runs / "plain" / "00000")
     shutil.rmtree(run.path / "histograms")
     for epoch in range(3):
         run.weights_file(epoch).with_suffix(".safetensors").write_bytes(b"no network")

@@ -85,9 +85,9 @@ def test_a_set_that_lacks_folds_is_not_judged(runs: Path, tmp_path: Path) -> Non
 
 def test_a_set_is_one_line_of_the_table_of_runs_and_its_folds_can_be_listed(runs: Path) -> None:
     rows = run_rows(RunsSettings.make(output_path=runs))
-    assert [row.run.run.name for row in rows] == ["default/00000", "default/00001"]
+    assert [row.run.name for row in rows] == ["default/00000", "default/00001"]
     assert (rows[0].run.status, rows[0].run.epochs) == ("finished", 2)
     assert rows[0].best_epoch in {"0+0", "0+1", "1+0", "1+1"}
     with_folds = run_rows(RunsSettings.make(output_path=runs, folds=True))
     names = ["default/00000", "default/00000/fold_0", "default/00000/fold_1", "default/00001"]
-    assert [row.run.run.name for row in with_folds] == names
+    assert [row.run.name for row in with_folds] == names

@@ -22,8 +22,8 @@ from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.reporting.analysis import AnalysisResult, analyze_runs
+from cal_ratio_trainer.runs.finding import find_network
 from cal_ratio_trainer.runs.import_run import import_training
-from cal_ratio_trainer.runs.networks import find_network
 from cal_ratio_trainer.runs.test_sample import scored_jets
 from cal_ratio_trainer.scoring.candidates import NothingToAnalyze, choose_runs
 from tests.factories.files import write_training_files
@@ -122,8 +122,8 @@ def test_runs_that_are_judged_on_the_same_files_are_held_against_each_other(
 def test_what_the_history_says_of_losses_is_kept_and_its_ks_gives_way(folder: Path, tmp_path: Path) -> None:
     (group,) = choose_runs(settings_of(folder, tmp_path, "told/0")).groups
     (run,) = group.runs
-    assert run.rows[0]["val_original_lossf"] == run.overview.history[0]["val_original_lossf"]
-    assert run.rows[0]["ks_bib_hist"] != run.overview.history[0]["ks_bib_hist"]
+    assert run.rows[0]["val_original_lossf"] == run.run.history[0]["val_original_lossf"]
+    assert run.rows[0]["ks_bib_hist"] != run.run.history[0]["ks_bib_hist"]
     assert not any(name == "val_auc" or name.startswith("ks_") for name in run.rows[1])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cal_ratio_trainer.building.scaling import scale
 from cal_ratio_trainer.config.scoring import CompareSettings
-from cal_ratio_trainer.evaluation import ScoredControlJets
+from cal_ratio_trainer.evaluation import ScoredJets
 from cal_ratio_trainer.evaluation.intervals import Interval
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.paired import PairedFigure
@@ -131,7 +131,7 @@ def test_a_range_that_lacks_data_or_simulation_has_a_dash_in_the_table() -> None
     scores = np.full((8, 3), 1 / 3)
     is_data = np.arange(8) % 2 == 0
     scaled_pt = np.where(is_data, 0.1, np.linspace(0, 0.9, 8))
-    ks = ks_of_control_jets(ScoredControlJets(scores, is_data, np.ones(8), scaled_pt))
+    ks = ks_of_control_jets(ScoredJets.control(scores, is_data, np.ones(8), scaled_pt))
     table = ks_table(ks, ks)
     first, _, identical = table.rows[:3]
     assert first[2] == "0.000"

@@ -17,7 +17,7 @@ from cal_ratio_trainer.config.runs import RunsSettings
 from cal_ratio_trainer.reporting import run_page
 from cal_ratio_trainer.reporting.run_page import RunPages, write_run_page
 from cal_ratio_trainer.reporting.runs import run_list
-from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
 from cal_ratio_trainer.training.train_networks import set_work, train_networks
@@ -72,12 +72,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def trained(
     files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[RunDirectory, list[tuple[float | None, str]]]:
+) -> tuple[Run, list[tuple[float | None, str]]]:
     """A training of two epochs, and its page after each of them and at its end, with the seconds left."""
     settings = set_settings(files, tmp_path_factory.mktemp("runs"), folds=None, note="<b>a note</b> | `x`")
     pages, seen = RunPages(), list[tuple[float | None, str]]()
 
-    def show(run: RunDirectory, seconds_left: float | None) -> None:
+    def show(run: Run, seconds_left: float | None) -> None:
         pages._due = 0.0
         pages(run, seconds_left)
         seen.append((seconds_left, run.page_file.read_text("utf-8")))
@@ -89,7 +89,7 @@ def trained(
 
 
 def test_the_page_appears_with_the_first_epoch_and_is_whole_at_the_end(
-    trained: tuple[RunDirectory, list[tuple[float | None, str]]],
+    trained: tuple[Run, list[tuple[float | None, str]]],
 ) -> None:
     run, seen = trained
     first, second, last = seen
@@ -103,7 +103,7 @@ def test_the_page_appears_with_the_first_epoch_and_is_whole_at_the_end(
 
 
 def test_the_page_is_valid_html_without_external_references_and_has_every_part(
-    trained: tuple[RunDirectory, list[tuple[float | None, str]]],
+    trained: tuple[Run, list[tuple[float | None, str]]],
 ) -> None:
     run, _ = trained
     found = structure_of(run.page_file)
@@ -132,7 +132,7 @@ def test_the_page_is_valid_html_without_external_references_and_has_every_part(
 
 
 def test_contents_of_an_epoch_are_shares_of_the_jets(
-    trained: tuple[RunDirectory, list[tuple[float | None, str]]],
+    trained: tuple[Run, list[tuple[float | None, str]]],
 ) -> None:
     charts = structure_of(trained[0].page_file).charts
     (epochs,) = [chart for chart in charts if "frames" in chart]
@@ -143,7 +143,7 @@ def test_contents_of_an_epoch_are_shares_of_the_jets(
             assert sum(contents) == pytest.approx(1, abs=0.02)
 
 
-def test_charts_differ_without_colour_and_data_alone_are_filled_circles(trained: tuple[RunDirectory, Any]) -> None:
+def test_charts_differ_without_colour_and_data_alone_are_filled_circles(trained: tuple[Run, Any]) -> None:
     charts = [chart for chart in structure_of(trained[0].page_file).charts if "panels" in chart]
     for panel in (panel for chart in charts for panel in chart["panels"]):
         lines = [each.get("dash") for each in panel["series"] if each["kind"] == "line" and "dash" in each]
@@ -156,7 +156,7 @@ def test_charts_differ_without_colour_and_data_alone_are_filled_circles(trained:
 
 
 def test_settings_that_differ_from_the_profile_are_listed_and_no_others(
-    trained: tuple[RunDirectory, list[tuple[float | None, str]]],
+    trained: tuple[Run, list[tuple[float | None, str]]],
 ) -> None:
     text = trained[0].page_file.read_text("utf-8")
     table = text.partition("Settings that differ from the profile 'manual'")[2]
@@ -202,13 +202,13 @@ def test_a_dear_page_waits_and_the_final_one_does_not(tmp_path: Path, monkeypatc
 
 
 def test_a_removed_folder_is_not_made_again(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "m" / "00000")
+    run = Run(tmp_path / "m" / "00000")
     RunPages()(run, None)
     assert not run.path.exists()
 
 
 def test_of_many_epochs_some_have_figures_and_the_recommended_and_the_newest_are_among_them(
-    trained: tuple[RunDirectory, list[tuple[float | None, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Run, list[tuple[float | None, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_page, "_MAX_EPOCHS", 8)
     history = [history_row(0.95 if epoch == 5 else 0.9, 0.5) for epoch in range(20)]
@@ -226,7 +226,7 @@ def test_of_many_epochs_some_have_figures_and_the_recommended_and_the_newest_are
 
 
 def test_a_page_of_a_hundred_epochs_has_less_than_ten_megabytes(
-    trained: tuple[RunDirectory, list[tuple[float | None, str]]], tmp_path: Path
+    trained: tuple[Run, list[tuple[float | None, str]]], tmp_path: Path
 ) -> None:
     run = write_run(tmp_path / "m" / "00000", [history_row(0.9, 0.5)] * 100)
     # Of so few jets most bins are empty: here none is, and every content has all its digits.
@@ -255,7 +255,7 @@ def test_a_fold_set_has_a_page_with_links_to_those_of_its_networks(files: tuple[
     assert work is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-        patch.setattr("cal_ratio_trainer.training.train_networks.redraw_run", lambda run: [])
+        patch.setattr("cal_ratio_trainer.runs.run.Run.redraw", lambda run: [])
         summary = train_networks(work, lambda text: None, lambda figures: "", show=RunPages())
     found = structure_of(summary.run.page_file)
     assert {"fold_0/index.html", "fold_1/index.html"} <= set(found.addresses)
@@ -274,7 +274,7 @@ def test_names_of_folders_and_files_that_are_no_text_stand_on_the_page_and_in_th
     written = write_run(tmp_path / "m" / "00000", [history_row(0.9, 0.5)])
     model = tmp_path / "m\udcff\n```\n# x"
     written.path.parent.rename(model)
-    run = RunDirectory(model / "00000")
+    run = Run(model / "00000")
     (run.path / "a\udcff.png").touch()
     page = write_run_page(run)
     found = structure_of(page)
@@ -306,7 +306,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserPage]:
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_chart_is_drawn_and_the_slider_shows_another_epoch(
-    browser: BrowserPage, trained: tuple[RunDirectory, list[tuple[float | None, str]]], width: int
+    browser: BrowserPage, trained: tuple[Run, list[tuple[float | None, str]]], width: int
 ) -> None:
     run, _ = trained
     browser.open(run.page_file, width)
@@ -333,7 +333,7 @@ def test_every_chart_is_drawn_and_the_slider_shows_another_epoch(
 
 
 def test_a_page_that_nobody_has_renewed_for_long_says_so(
-    browser: BrowserPage, trained: tuple[RunDirectory, list[tuple[float | None, str]]], tmp_path: Path
+    browser: BrowserPage, trained: tuple[Run, list[tuple[float | None, str]]], tmp_path: Path
 ) -> None:
     _, seen = trained
     fresh, page = seen[0][1], tmp_path / "index.html"

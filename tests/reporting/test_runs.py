@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def names(folder: Path, **changes: object) -> list[str]:
-    return [row.run.run.name for row in run_rows(RunsSettings.make(output_path=folder, **changes))]
+    return [row.run.name for row in run_rows(RunsSettings.make(output_path=folder, **changes))]
 
 
 def test_runs_come_in_the_order_they_started(folder: Path) -> None:

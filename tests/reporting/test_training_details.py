@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cal_ratio_trainer.cli.main import cr_trainer
-from cal_ratio_trainer.evaluation import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation import ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.reporting.training_details import (
     run_commands,
@@ -14,7 +14,6 @@ from cal_ratio_trainer.reporting.training_details import (
     training_details_text,
     training_summary,
 )
-from cal_ratio_trainer.runs.overview import RunOverview
 from tests.factories.runs import history_row, write_run
 from tests.factories.scored_jets import at_mistag, plausible_control_jets, plausible_jets
 
@@ -27,9 +26,9 @@ def figures() -> TestFigures:
     scores = np.array([right[int(label)] for label in labels])
     scores[3], scores[7] = [0.6, 0.3, 0.1], [0.6, 0.2, 0.2]
     masses = np.array([125.0, 125.0, 600.0, 600.0, 0, 0, 0, 0])
-    jets = ScoredJets(scores, labels, np.ones(8), masses, masses / 10)
+    jets = ScoredJets(scores, labels, np.ones(8), {"mH": masses, "mS": masses / 10})
     random = np.random.default_rng(1)
-    control = ScoredControlJets(
+    control = ScoredJets.control(
         random.dirichlet((1, 1, 1), 60), np.arange(60) % 2 == 0, np.ones(60), np.repeat([0.1, 0.3], 30)
     )
     return at_mistag(evaluate_test_sample(jets, control, jets), jets, 0.5)
@@ -149,7 +148,7 @@ def test_the_command_line_takes_the_commands_that_a_run_names(changes: dict[str,
         "train": {"model_name: m"},
         "watch": {"run: m/3"},
     }
-    commands = {shlex.split(each)[1]: shlex.split(each)[1:] for each in run_commands(RunOverview.of(run)).values()}
+    commands = {shlex.split(each)[1]: shlex.split(each)[1:] for each in run_commands(run).values()}
     assert commands.keys() == wanted.keys()
     for name, words in commands.items():
         result = CliRunner().invoke(cr_trainer(), [*words, "--print_settings"])

@@ -16,17 +16,18 @@ from click.testing import CliRunner
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.main import cr_trainer
 from cal_ratio_trainer.reporting.watch import WatchedRun
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RunError
 from tests.factories.runs import history_row, write_run
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
+def run(tmp_path: Path) -> Run:
     return write_run(tmp_path / "m" / "00000", [history_row(0.9, 0.5)])
 
 
 @pytest.fixture
-def served(run: RunDirectory) -> Iterator[WatchedRun]:
+def served(run: Run) -> Iterator[WatchedRun]:
     watched = crt.watch(run="m/0", output_path=run.path.parents[1], serve=True)
     yield watched
     watched.close()
@@ -43,9 +44,7 @@ def answer(watched: WatchedRun, path: str, **headers: str) -> tuple[int, bytes]:
     return found.status, content
 
 
-def test_the_page_and_the_files_of_the_run_are_served_as_they_are_at_that_moment(
-    served: WatchedRun, run: RunDirectory
-) -> None:
+def test_the_page_and_the_files_of_the_run_are_served_as_they_are_at_that_moment(served: WatchedRun, run: Run) -> None:
     with urllib.request.urlopen(served.address, timeout=10) as found:
         assert found.read() == served.page.read_bytes()
         assert found.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -62,7 +61,7 @@ def test_the_page_and_the_files_of_the_run_are_served_as_they_are_at_that_moment
 
 
 def test_nothing_outside_the_folder_no_link_and_no_hidden_file_is_served(
-    served: WatchedRun, run: RunDirectory, tmp_path: Path
+    served: WatchedRun, run: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text("secret")
     (run.path.parent / "secret").write_text("secret")
@@ -99,7 +98,7 @@ def test_nothing_outside_the_folder_no_link_and_no_hidden_file_is_served(
         assert b"secret" not in content
 
 
-def test_a_run_that_is_named_by_a_link_is_served(run: RunDirectory, tmp_path: Path) -> None:
+def test_a_run_that_is_named_by_a_link_is_served(run: Run, tmp_path: Path) -> None:
     (tmp_path / "alias").symlink_to(run.path.parent)
     watched = crt.watch(run=str(tmp_path / "alias" / run.path.name), serve=True)
     try:
@@ -128,7 +127,7 @@ def test_after_close_nobody_answers(served: WatchedRun) -> None:
         urllib.request.urlopen(served.address, timeout=10)
 
 
-def test_a_port_that_is_taken_is_an_error(run: RunDirectory) -> None:
+def test_a_port_that_is_taken_is_an_error(run: Run) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -136,7 +135,7 @@ def test_a_port_that_is_taken_is_an_error(run: RunDirectory) -> None:
             crt.watch(run=str(run.path), serve=True, port=taken.getsockname()[1])
 
 
-def test_the_page_is_written_anew_unless_a_training_does_that(run: RunDirectory) -> None:
+def test_the_page_is_written_anew_unless_a_training_does_that(run: Run) -> None:
     assert crt.watch(run=str(run.path)).page == run.page_file
     run.page_file.write_text("of the training")
     with run.lock():
@@ -151,7 +150,7 @@ def test_a_run_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("display", [True, False])
 def test_the_command_prints_the_path_and_opens_it_where_there_is_a_display(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, display: bool
+    run: Run, monkeypatch: pytest.MonkeyPatch, display: bool
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)

@@ -14,13 +14,9 @@ from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.leases import lease_file
 from cal_ratio_trainer.files.this_process import ProcessName, this_process
-from cal_ratio_trainer.runs.directory import (
-    RunDirectory,
-    RunError,
-    find_run,
-    new_run,
-    runs_of,
-)
+from cal_ratio_trainer.runs.finding import find_run, new_run, runs_of
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RunError
 
 
 def _claim(folder: Path, count: int) -> list[int]:
@@ -36,12 +32,12 @@ def test_processes_that_start_at_the_same_time_get_different_numbers(tmp_path: P
 def test_a_start_while_a_failed_one_removes_its_folders_gets_a_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def emptied(output_path: Path, model_name: str) -> list[RunDirectory]:
+    def emptied(output_path: Path, model_name: str) -> list[Run]:
         with suppress(FileNotFoundError):
             (output_path / model_name).rmdir()
         return []
 
-    monkeypatch.setattr("cal_ratio_trainer.runs.directory.runs_of", emptied)
+    monkeypatch.setattr("cal_ratio_trainer.runs.finding.runs_of", emptied)
     assert new_run(tmp_path, "model").number == 0
 
 
@@ -161,7 +157,7 @@ def test_a_file_that_is_there_and_cannot_be_read_is_no_missing_one(
             read()
 
 
-def run_with_settings(folder: Path, digest: bool) -> RunDirectory:
+def run_with_settings(folder: Path, digest: bool) -> Run:
     run = new_run(folder, "model")
     digests = run.write_settings(TrainSettings.make())
     run.write_record({"status": "finished"} | ({"id": "a", "settings_sha256": digests} if digest else {}))
@@ -217,9 +213,9 @@ def test_a_run_killed_between_settings_and_record_can_be_read(
 
     with monkeypatch.context() as patch:
         if killed_at == "write_record":
-            patch.setattr(RunDirectory, "write_record", killed)
+            patch.setattr(Run, "write_record", killed)
         else:
-            patch.setattr("cal_ratio_trainer.runs.directory.write_text", killed_after_record(run))
+            patch.setattr("cal_ratio_trainer.runs.folder.write_text", killed_after_record(run))
         with pytest.raises(KeyboardInterrupt):
             run.write_settings(changed, record)
     assert run.read_settings()["tag"] == before.tag
@@ -227,7 +223,7 @@ def test_a_run_killed_between_settings_and_record_can_be_read(
     assert run.read_settings()["tag"] == "new"
 
 
-def killed_after_record(run: RunDirectory) -> Callable[[Path, str], None]:
+def killed_after_record(run: Run) -> Callable[[Path, str], None]:
     """Replacement of `write_text`: the process is killed before the settings are replaced."""
 
     def write(path: Path, text: str) -> None:

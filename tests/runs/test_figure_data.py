@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.evaluation import ScoredControlJets
+from cal_ratio_trainer.evaluation import ScoredJets
 from cal_ratio_trainer.evaluation.histograms import control_histograms
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.jets.metadata import Scaling
@@ -16,7 +16,7 @@ from cal_ratio_trainer.runs.figure_data import EpochHistograms, ranges_of
 
 def test_what_is_written_is_read_back_number_for_number(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
-    jets = ScoredControlJets(random.dirichlet((3, 1, 1), 60), random.random(60) < 0.5, np.ones(60), random.random(60))
+    jets = ScoredJets.control(random.dirichlet((3, 1, 1), 60), random.random(60) < 0.5, np.ones(60), random.random(60))
     # The last range lacks jets, so its distances are NaN.
     ks = ks_of_control_jets(jets, ranges_of([0.5, 1.5]))
     counts = control_histograms(jets)

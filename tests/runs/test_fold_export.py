@@ -10,8 +10,8 @@ import pytest
 
 from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.formats.network_file import read_own_network
-from cal_ratio_trainer.runs.directory import RunError
 from cal_ratio_trainer.runs.network_export import TrainingExport, export_training
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.network_set import NetworkSet
 from tests.factories.files import write_training_files
 from tests.factories.runs import newest_weights, set_of, set_settings, train_set, train_small

@@ -19,10 +19,10 @@ from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.formats.safetensors_file import network_from_safetensors, safetensors_bytes
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
-from cal_ratio_trainer.runs.directory import RunError
-from cal_ratio_trainer.runs.figures import drawings_of_run
+from cal_ratio_trainer.runs.finding import find_network, find_networks
 from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
-from cal_ratio_trainer.runs.networks import find_network, find_networks
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.continuation import AUTO, Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
@@ -343,7 +343,7 @@ def test_auto_passes_over_an_imported_run(small_run: ImportSummary, files: dict[
 def test_of_an_imported_run_the_history_is_drawn_as_far_as_it_is_known(
     small_run: ImportSummary, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = {drawing.name for drawing in drawings_of_run(small_run.run)}
+    names = {drawing.name for drawing in Run(small_run.run.path).drawings}
     assert names == {"ks_qcd", "ks_sig", "ks_bib", "main_nn_loss"}, "AUC and accuracies are not in its history"
     (said,) = caplog.messages
     assert "only its history can be drawn" in said
@@ -352,4 +352,4 @@ def test_of_an_imported_run_the_history_is_drawn_as_far_as_it_is_known(
 def test_of_an_imported_run_without_history_nothing_can_be_drawn_and_it_says_what_can(tmp_path: Path) -> None:
     run = imported(written(tmp_path, keras_2_zip(SMALL, random_weights(SMALL, 1)), "one"), tmp_path).run
     with pytest.raises(RunError, match="without a history, so there is nothing to draw of it; 'cr_trainer analyze'"):
-        drawings_of_run(run)
+        assert run.drawings

@@ -20,8 +20,8 @@ from cal_ratio_trainer.formats.probe_jets import KnownScores
 from cal_ratio_trainer.jets.store import read_scalars
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.runs import network_facts
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.network_export import TrainingExport, export_training
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.test_sample import TestJets
 from cal_ratio_trainer.scoring.candidates import choose_runs, shortlist, with_results
 from cal_ratio_trainer.training.continuation import Start
@@ -139,7 +139,7 @@ def test_without_usable_settings_or_control_jets_the_card_says_why_it_has_no_fig
 ) -> None:
     shutil.copytree(runs, tmp_path / "runs")
     run = tmp_path / "runs" / "tiny" / "00000"
-    change_settings(RunDirectory(run), mS_parametrization=True)
+    change_settings(Run(run), mS_parametrization=True)
     done = exported("tiny/0/last", tmp_path / "runs", tmp_path / "model.json")
     assert "The run's settings cannot be used, so there are no figures of merit" in done.notes
     assert card_of(tmp_path / "model.json")["test_figures"] == {}

@@ -12,9 +12,11 @@ from cal_ratio_trainer.config.runs import ConvertTrainingSettings
 from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.network_file import read_own_network
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError, warn_without_digests
+from cal_ratio_trainer.runs.finding import find_network, network_file
 from cal_ratio_trainer.runs.network_export import export_training
-from cal_ratio_trainer.runs.networks import find_network, network_file, network_of, with_digest
+from cal_ratio_trainer.runs.networks import with_digest
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RunError, warn_without_digests
 from cal_ratio_trainer.scoring.scorer import find_scorer
 from tests.factories.files import write_training_files
 from tests.factories.runs import TINY, history_row, train_small, write_run
@@ -138,7 +140,7 @@ def runs(trained: Path, tmp_path: Path, suffix: str) -> Path:
 
 
 def _network(runs: Path, run: int, epoch: int, suffix: str = ".keras") -> Path:
-    return RunDirectory(runs / "default" / f"{run:05d}").weights_file(epoch).with_suffix(suffix)
+    return Run(runs / "default" / f"{run:05d}").weights_file(epoch).with_suffix(suffix)
 
 
 def test_a_kept_network_is_a_zip_as_before_with_a_comment(trained: Path) -> None:
@@ -180,7 +182,7 @@ def test_a_comment_that_the_run_did_not_write_is_refused(tmp_path: Path, content
     run.weights_file(0).parent.mkdir()
     run.weights_file(0).write_bytes(content + comment)
     with pytest.raises(InputFileError, match="is not as run m/00000 wrote it"):
-        network_of(run, "0")
+        run.network_at("0")
 
 
 def test_a_network_of_another_run_or_epoch_is_refused_whatever_uses_it(runs: Path, tmp_path: Path, suffix: str) -> None:
@@ -222,10 +224,10 @@ def test_a_run_killed_while_it_wrote_an_epoch_still_names_the_epoch_that_its_his
     final.write_bytes(with_digest(ZIP, "a" * 32, 2))
     if kept:
         run.weights_file(1).write_bytes(with_digest(ZIP, "a" * 32, 1))
-        assert network_of(run, "last").file == run.weights_file(1)
+        assert run.network_at("last").file == run.weights_file(1)
         return
     with pytest.raises(RunError, match="has no weights of epoch 1"):
-        network_of(run, "last")
+        run.network_at("last")
 
 
 def test_networks_of_a_run_of_an_earlier_version_are_taken_and_that_is_said_once(

@@ -17,8 +17,9 @@ from cal_ratio_trainer.files.leases import lease_file
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError
-from cal_ratio_trainer.runs.overview import RunOverview, all_runs
+from cal_ratio_trainer.runs.finding import all_runs
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RunError
 from tests.factories.jets import synthetic_jets
 from tests.factories.runs import history_row, write_run
 
@@ -26,9 +27,7 @@ HISTORY = [history_row(0.95, 0.9), history_row(0.99, 0.7), history_row(0.98, 0.6
 
 
 def test_a_finished_run_says_what_it_is(tmp_path: Path) -> None:
-    run = RunOverview.of(
-        write_run(tmp_path / "m" / "00003", HISTORY, settings={"tag": "scan", "adversary_weight": 2.5})
-    )
+    run = write_run(tmp_path / "m" / "00003", HISTORY, settings={"tag": "scan", "adversary_weight": 2.5})
     assert (run.status, run.epochs, run.planned_epochs) == ("finished", 3, 3)
     assert (run.data, run.simulation) == ("main.parquet + control.parquet", "demo")
     assert run.commit == "a7b01abab5-dirty"
@@ -43,17 +42,17 @@ def test_a_finished_run_says_what_it_is(tmp_path: Path) -> None:
 
 def test_the_built_in_demo_is_called_by_its_name_once(tmp_path: Path) -> None:
     demo = {kind: {"file": "demo", "simulation": "demo"} for kind in ("main", "control")}
-    assert RunOverview.of(write_run(tmp_path / "m" / "00000", record={"data": demo})).data == "demo"
+    assert write_run(tmp_path / "m" / "00000", record={"data": demo}).data == "demo"
 
 
 def test_a_run_that_says_it_is_running_is_asked_whether_a_process_holds_it(tmp_path: Path) -> None:
     started = (datetime.now(UTC) - timedelta(seconds=100)).isoformat()
     run = write_run(tmp_path / "m" / "00000", HISTORY, {"status": "running", "started": started, "ended": None})
-    killed = RunOverview.of(run)
+    killed = Run(run.path)
     assert killed.status == "killed"
     assert killed.seconds == pytest.approx(100, abs=20)
     with run.lock():
-        running = RunOverview.of(run)
+        running = Run(run.path)
         assert running.status == "running"
         assert running.seconds == pytest.approx(100, abs=20)
 
@@ -70,15 +69,15 @@ def test_another_user_s_run_is_looked_at_without_writing_to_it(tmp_path: Path, m
     stale.touch()
     os.utime(stale, (0, 0))
     with runs[2].lock():
-        assert [RunOverview.of(each).status for each in runs] == ["killed", "killed", "running"]
+        assert [Run(each.path).status for each in runs] == ["killed", "killed", "running"]
 
 
 def test_the_numbers_of_test_jets_are_counted_in_their_file(tmp_path: Path) -> None:
     run = write_run(tmp_path / "m" / "00000", HISTORY)
-    assert RunOverview.of(run).test_jets is None
+    assert Run(run.path).test_jets is None
     labels = np.array([0, 0, 1, 2, 2, 2])
     write_jets(run.path / "test_sample.parquet", synthetic_jets(labels, 1), JetMetadata(stage="built", kind="main"))
-    assert RunOverview.of(run).test_jets == {Label.QCD: 2, Label.SIGNAL: 1, Label.BIB: 3}
+    assert Run(run.path).test_jets == {Label.QCD: 2, Label.SIGNAL: 1, Label.BIB: 3}
 
 
 _NO_JSON = ("", "{", "\x00\x01", "a: b: c", "- 1\n- 2", "!!python/x y")
@@ -98,21 +97,21 @@ def test_damaged_files_leave_a_run_of_which_less_is_known(
     for name, content in (("run.json", record), ("history.json", history), ("training_params.yaml", chosen)):
         (folder / name).write_text(content)
     (folder / "test_sample.parquet").write_text(record)
-    run = RunOverview.of(RunDirectory(folder))
+    run = Run(folder)
     assert run.status == "unknown"
     assert run.best() is None
     assert run.test_jets is None
     assert (run.data, run.commit, run.setting("tag")) == ("", "", "")
     assert run.seconds is None
-    assert run.number("test", "auc") is None
-    assert all_runs(folder.parents[1]) == [RunDirectory(folder)]
+    assert run.recorded_number("test", "auc") is None
+    assert all_runs(folder.parents[1]) == [Run(folder)]
 
 
 def test_bytes_that_are_no_text_are_no_reason_to_stop(tmp_path: Path) -> None:
     run = write_run(tmp_path / "m" / "00000", HISTORY)
     for name in ("run.json", "history.json", "training_params.yaml"):
         (run.path / name).write_bytes(b"\xff\xfe\x00\x80")
-    assert (RunOverview.of(run).status, RunOverview.of(run).epochs) == ("unknown", 0)
+    assert (Run(run.path).status, Run(run.path).epochs) == ("unknown", 0)
 
 
 @pytest.mark.parametrize(
@@ -127,16 +126,16 @@ def test_bytes_that_are_no_text_are_no_reason_to_stop(tmp_path: Path) -> None:
 def test_settings_that_are_more_than_settings_can_be_are_not_known(tmp_path: Path, content: str) -> None:
     run = write_run(tmp_path / "m" / "00000", HISTORY)
     run.settings_file.write_text(content)
-    overview = RunOverview.of(run)
-    assert (overview.status, overview.settings) == ("finished", {})
+    overview = Run(run.path)
+    assert (overview.status, overview.known_settings) == ("finished", {})
 
 
 def test_a_number_that_is_not_finite_or_no_number_is_not_known(tmp_path: Path) -> None:
     run = write_run(tmp_path / "m" / "00000", record={"test": {"auc": True, "a": "1", "b": 2}})
-    overview = RunOverview.of(run)
-    assert [overview.number("test", name) for name in ("auc", "a", "b", "c")] == [None, None, 2.0, None]
+    overview = Run(run.path)
+    assert [overview.recorded_number("test", name) for name in ("auc", "a", "b", "c")] == [None, None, 2.0, None]
     (run.path / "run.json").write_text(json.dumps({"seed": math.inf}))
-    assert RunOverview.of(run).integer("seed") is None
+    assert Run(run.path).recorded_integer("seed") is None
 
 
 def test_runs_come_in_the_order_they_started(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.run import Run
 from tests.factories.networks import write_network
 from tests.scoring.small import small_run
 
@@ -16,6 +16,6 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Path, Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path, Path]:
     """A small training: its run, its main and its control file; do not change them."""
     return small_run(tmp_path_factory.mktemp("trained"))

@@ -12,7 +12,7 @@ from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Label
-from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.score_file import SCORES_KEY
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
@@ -27,7 +27,7 @@ def score_settings(folder: Path, files: Sequence[Path | str], network: Path | st
     return ScoreSettings.make(input_files=[str(file) for file in files], training=str(network), **(given | changes))
 
 
-def small_run(folder: Path, **changes: Any) -> tuple[RunDirectory, Path, Path]:
+def small_run(folder: Path, **changes: Any) -> tuple[Run, Path, Path]:
     """A training of one epoch without figures: its run (of model 'default'), its main and its control file."""
     main, control = write_training_files(folder, 900, 600)
     given = {"epochs": 1, "num_splits": 4, "sample_fraction": 0.8, "threads": 1, "train_fraction": 0.6, "seed": 3}

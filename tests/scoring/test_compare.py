@@ -16,7 +16,7 @@ from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files
 from tests.factories.files import SCALING, write_built, write_converted
@@ -25,7 +25,7 @@ from tests.factories.networks import write_network
 from tests.factories.runs import change_settings, sign_network
 from tests.scoring.small import OUTPUTS, score_settings, scores_in
 
-Run = tuple[RunDirectory, Path, Path]
+RunWithFiles = tuple[Run, Path, Path]
 
 
 def compare_settings(folder: Path, first: Path | str, *words: Path | str, **changes: Any) -> CompareSettings:
@@ -94,19 +94,19 @@ def test_two_networks_are_compared_on_the_same_jets(network: Path, other: Path, 
     assert both.column("eventNumber").to_pylist() == read_jets(file)["eventNumber"].tolist()
 
 
-def two_runs(trained: Run, folder: Path) -> None:
+def two_runs(trained: RunWithFiles, folder: Path) -> None:
     """The run as default/0, and a copy of it with another network as default/1."""
     run, *_ = trained
     for number in ("00000", "00001"):
         shutil.copytree(run.path, folder / "default" / number)
-    second = RunDirectory(folder / "default" / "00001")
+    second = Run(folder / "default" / "00001")
     network = write_network(second.path / "keras" / "final_model.keras", seed=5)
     sign_network(second, network, len(second.read_history()) - 1)
 
 
 @pytest.mark.parametrize("by_folder", [False, True])
 def test_without_files_the_test_samples_of_the_first_run_are_used(
-    trained: Run, tmp_path: Path, by_folder: bool
+    trained: RunWithFiles, tmp_path: Path, by_folder: bool
 ) -> None:
     two_runs(trained, tmp_path)
     names = (
@@ -130,10 +130,12 @@ def test_without_files_the_test_samples_of_the_first_run_are_used(
 
 
 @pytest.mark.parametrize("with_list", [True, False])
-def test_jets_that_the_second_run_was_trained_on_are_left_out(trained: Run, tmp_path: Path, with_list: bool) -> None:
+def test_jets_that_the_second_run_was_trained_on_are_left_out(
+    trained: RunWithFiles, tmp_path: Path, with_list: bool
+) -> None:
     two_runs(trained, tmp_path)
     second = tmp_path / "default" / "00001"
-    change_settings(RunDirectory(second), seed=4)
+    change_settings(Run(second), seed=4)
     expected = read_jets(trained[0].path / "test_sample.parquet")
     part = split_jets(expected, sample_fraction=0.8, train_fraction=0.6, seed=4).part
     if with_list:

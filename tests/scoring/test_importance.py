@@ -16,10 +16,10 @@ from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape
-from cal_ratio_trainer.runs.directory import RunError
+from cal_ratio_trainer.runs.importance import permutation_importance
 from cal_ratio_trainer.runs.networks import Networks
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.runs.test_sample import RunSample, TestJets
-from cal_ratio_trainer.scoring.importance import permutation_importance
 from tests.factories.jets import synthetic_jets
 
 JETS = 120

@@ -15,14 +15,14 @@ from cal_ratio_trainer.datasets.splits import split_jets
 from cal_ratio_trainer.datasets.used_events import EVENTS_FILE, EventGroup, words_by
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.loading import read_jets
-from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.parts import JetPart, parts_by_events, unknown_parts
 from cal_ratio_trainer.scoring.score import score_files
 from tests.factories.files import write_built, write_converted
 from tests.factories.jets import mixed_jets, synthetic_jets
 from tests.scoring.small import score_settings, small_run
 
-Run = tuple[RunDirectory, Path, Path]
+RunWithFiles = tuple[Run, Path, Path]
 WORDS = [part.word for part in JetPart]
 
 
@@ -31,7 +31,7 @@ def parts_in(file: Path) -> np.ndarray:
     return np.array([WORDS.index(word) for word in pq.read_table(file).column("part").to_pylist()])
 
 
-def split_of(run: RunDirectory, file: Path) -> np.ndarray:
+def split_of(run: Run, file: Path) -> np.ndarray:
     """The parts that the run's split gives the jets of a file."""
     return split_jets(read_jets(file), sample_fraction=0.8, train_fraction=0.6, seed=3).part
 
@@ -43,7 +43,7 @@ def score(folder: Path, run: Path, file: Path) -> np.ndarray:
     return parts_in(folder / "scores" / f"{file.stem}.parquet")
 
 
-def test_the_jets_of_both_training_files_have_the_parts_of_the_split(trained: Run, tmp_path: Path) -> None:
+def test_the_jets_of_both_training_files_have_the_parts_of_the_split(trained: RunWithFiles, tmp_path: Path) -> None:
     run, *files = trained
     for file in files:
         parts = score(tmp_path, run.path, file)
@@ -51,12 +51,14 @@ def test_the_jets_of_both_training_files_have_the_parts_of_the_split(trained: Ru
         assert set(parts) == {JetPart.TRAIN, JetPart.VALIDATION, JetPart.TEST, JetPart.UNSEEN}
 
 
-def test_the_test_sample_is_of_the_test_part(trained: Run, tmp_path: Path) -> None:
+def test_the_test_sample_is_of_the_test_part(trained: RunWithFiles, tmp_path: Path) -> None:
     run, *_ = trained
     assert set(score(tmp_path, run.path, run.path / "test_sample.parquet")) == {JetPart.TEST}
 
 
-def test_other_events_are_unseen_and_the_same_ones_are_known_in_any_order(trained: Run, tmp_path: Path) -> None:
+def test_other_events_are_unseen_and_the_same_ones_are_known_in_any_order(
+    trained: RunWithFiles, tmp_path: Path
+) -> None:
     run, main, _ = trained
     others = synthetic_jets(np.ones(100, dtype=int), seed=99).with_columns({"eventNumber": 50_000 + np.arange(100)})
     assert set(score(tmp_path, run.path, write_built(tmp_path / "others.parquet", others))) == {JetPart.UNSEEN}
@@ -66,7 +68,7 @@ def test_other_events_are_unseen_and_the_same_ones_are_known_in_any_order(traine
     np.testing.assert_array_equal(score(tmp_path, run.path, shuffled), split_of(run, main)[order])
 
 
-def test_a_run_without_the_list_knows_its_own_files_only(trained: Run, tmp_path: Path) -> None:
+def test_a_run_without_the_list_knows_its_own_files_only(trained: RunWithFiles, tmp_path: Path) -> None:
     run, main, _ = trained
     shutil.copytree(run.path, tmp_path / "run")
     (tmp_path / "run" / EVENTS_FILE).unlink()
@@ -79,7 +81,7 @@ def test_a_run_without_the_list_knows_its_own_files_only(trained: Run, tmp_path:
     assert note.startswith("copy.parquet: ")
 
 
-def test_a_file_of_a_run_named_by_its_path_belongs_to_the_run(trained: Run, tmp_path: Path) -> None:
+def test_a_file_of_a_run_named_by_its_path_belongs_to_the_run(trained: RunWithFiles, tmp_path: Path) -> None:
     run, main, _ = trained
     score_files(score_settings(tmp_path, [main], run.path / "keras" / "final_model.keras"))
     np.testing.assert_array_equal(parts_in(tmp_path / "scores" / "main.parquet"), split_of(run, main))
@@ -161,7 +163,7 @@ def test_every_event_of_a_group_is_found_and_no_other(numbers: list[int], seed: 
     assert [part == JetPart.TRAIN for part in parts] == [number in used for number in numbers]
 
 
-def test_a_damaged_list_is_an_error_that_names_it(trained: Run, tmp_path: Path) -> None:
+def test_a_damaged_list_is_an_error_that_names_it(trained: RunWithFiles, tmp_path: Path) -> None:
     from cal_ratio_trainer.errors import InputFileError
 
     run, main, _ = trained

@@ -21,7 +21,7 @@ from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.shape import NetworkShape
-from cal_ratio_trainer.runs.directory import RunDirectory
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.scoring.scorer import Scorer
 from tests.factories.files import SCALING, write_built, write_converted, write_flat
@@ -335,7 +335,7 @@ def test_jets_that_were_never_scaled_or_twice_are_not_scored(network: Path, tmp_
 
 
 def test_a_network_before_the_files_is_answered_with_the_right_order(
-    trained: tuple[RunDirectory, Path, Path], network: Path
+    trained: tuple[Run, Path, Path], network: Path
 ) -> None:
     run, main, control = trained
     folder = run.path.parents[1]

@@ -23,12 +23,9 @@ from cal_ratio_trainer.network.domain.base import ControlJets, DomainSettings, S
 from cal_ratio_trainer.network.domain.distance import Distance
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.reporting.run_page import write_run_page
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import read_evaluation
-from cal_ratio_trainer.runs.figures import drawings_of_run
-from cal_ratio_trainer.runs.networks import networks_of
 from cal_ratio_trainer.runs.record import training_files
-from cal_ratio_trainer.runs.test_sample import RunSample
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
@@ -161,7 +158,7 @@ def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole() -> None:
         torch.testing.assert_close(each, found[0], rtol=1e-8, atol=1e-11)
 
 
-def trained(chosen: TrainSettings, continue_from: str | None = None) -> RunDirectory:
+def trained(chosen: TrainSettings, continue_from: str | None = None) -> Run:
     """A training without plots."""
     given = {"output_path": chosen.output_path, "epochs": chosen.epochs}
     with pytest.MonkeyPatch.context() as patch:
@@ -171,12 +168,12 @@ def trained(chosen: TrainSettings, continue_from: str | None = None) -> RunDirec
 
 
 @pytest.fixture(scope="module")
-def run(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def run(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of two epochs."""
     return trained(settings(files, tmp_path_factory.mktemp("runs")))
 
 
-def test_a_run_on_several_regions_goes_on_exactly(run: RunDirectory, files: dict[str, str], tmp_path: Path) -> None:
+def test_a_run_on_several_regions_goes_on_exactly(run: Run, files: dict[str, str], tmp_path: Path) -> None:
     trained(settings(files, tmp_path, epochs=1))
     parts = trained(settings(files, tmp_path, epochs=1), "0")
     assert parts.history_file.read_bytes() == run.history_file.read_bytes()
@@ -184,7 +181,7 @@ def test_a_run_on_several_regions_goes_on_exactly(run: RunDirectory, files: dict
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_each_region_has_its_figures_in_history_record_and_evaluation(run: RunDirectory) -> None:
+def test_each_region_has_its_figures_in_history_record_and_evaluation(run: Run) -> None:
     row = run.read_history()[-1]
     for name in ("dijets", "ttbar", "other"):
         assert 0 < row[f"cr_{name}_ks_qcd_hist"] < 3
@@ -192,20 +189,20 @@ def test_each_region_has_its_figures_in_history_record_and_evaluation(run: RunDi
     described = run.read_record()["data"]
     assert [each["name"] for each in described["control"]["regions"]] == ["dijets", "ttbar"]
     assert [each["name"] for each in described["judged"]["regions"]] == ["other"]
-    _, figures = read_evaluation(run)
+    _, figures = read_evaluation(run.evaluation_file)
     assert [(each.name, each.is_judged_only) for each in figures.regions] == [
         ("dijets", False),
         ("ttbar", False),
         ("other", True),
     ]
-    names = {drawing.name for drawing in drawings_of_run(run)}
+    names = {drawing.name for drawing in run.drawings}
     assert {"cr_dijets_ks_qcd", "cr_other_ks_bib", "cr_other_sig_predictions"} <= names
     page = write_run_page(run).read_text("utf-8")
     for words in ("Control regions, test part", "MC and data in each control region", "control: ttbar", "judged only"):
         assert words in page
     # The test part is scored anew from its files.
-    sample = RunSample.read(run, run.read_settings())
-    networks = networks_of(run).load()
+    sample = run.test_sample()
+    networks = run.networks_at().load()
     again = figures_of_regions(sample.scored_by(networks)[1], sample.judged_by(networks), sample.pt_ranges)
     assert [each.numbers() for each in again] == [
         pytest.approx({name: value for name, value in each.numbers().items() if "c2st" not in name}, nan_ok=True)
@@ -236,9 +233,9 @@ def test_one_region_is_judged_beside_another_and_trained_as_without_it(files: di
 def test_a_fold_set_keeps_the_regions_and_their_shares(files: dict[str, str], tmp_path: Path) -> None:
     chosen = settings(files, tmp_path, folds=2, epochs=1)
     fold_set = train_set(chosen).run
-    _, figures = read_evaluation(fold_set)
+    _, figures = read_evaluation(fold_set.evaluation_file)
     assert [each.name for each in figures.regions] == ["dijets", "ttbar", "other"]
-    control = RunSample.read(fold_set, fold_set.read_settings()).control
+    control = fold_set.test_sample().control
     names, region = control.regions
     assert region is not None
     sums = {name: control.weights[region == number].sum() for number, name in enumerate(names)}

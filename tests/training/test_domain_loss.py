@@ -28,8 +28,8 @@ from cal_ratio_trainer.network.domain.distance import Distance
 from cal_ratio_trainer.network.domain.reversal import Reversal
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.plotting.histories import HistoryReferences
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figures import drawings_of_history
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
@@ -90,7 +90,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_training_files(tmp_path_factory.mktemp("data"), 600, 400)
 
 
-def trained(files: tuple[Path, Path], folder: Path, continue_from: str | None = None, **changes: Any) -> RunDirectory:
+def trained(files: tuple[Path, Path], folder: Path, continue_from: str | None = None, **changes: Any) -> Run:
     small = {"num_splits": 3, "sample_fraction": 1.0, "threads": 1, "agreement": "signal_shift", **changes}
     main, control = files
     settings = TrainSettings(main_training_file=str(main), cr_training_file=str(control), output_path=folder, **small)

@@ -12,8 +12,8 @@ from tensorboard.plugins.hparams import metadata
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.plotting.catalogue import epoch_plot_names
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import read_evaluation
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training.event_log import FOLDER, event_log
 from cal_ratio_trainer.training.monitoring import HYPER_PARAMETERS
 from tests.factories.files import white_png, write_training_files
@@ -22,18 +22,18 @@ from tests.factories.runs import TINY, train_small
 SETTINGS = TrainSettings.make(epochs=4)
 
 
-def events_of(run: RunDirectory) -> EventAccumulator:
+def events_of(run: Run) -> EventAccumulator:
     """The events of a run as TensorBoard reads them."""
     return EventAccumulator(str(run.path / FOLDER), size_guidance={"images": 0, "scalars": 0}).Reload()
 
 
-def scalars(run: RunDirectory) -> dict[str, list[tuple[int, float]]]:
+def scalars(run: Run) -> dict[str, list[tuple[int, float]]]:
     """Steps and values of every tag."""
     events = events_of(run)
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-def epochs_with(run: RunDirectory, image: str) -> list[int]:
+def epochs_with(run: Run, image: str) -> list[int]:
     """Epochs of which the events have an image."""
     return [event.step for event in events_of(run).Images(image)]
 
@@ -42,14 +42,14 @@ def row(epoch: int) -> dict[str, float]:
     return {"original_lossf": 1 / (1 + epoch), "ks_bib_hist": math.nan if epoch == 1 else 0.5, "val_auc": epoch / 10}
 
 
-def draw_epoch(run: RunDirectory, epoch: int) -> None:
+def draw_epoch(run: Run, epoch: int) -> None:
     """Writes the figures of an epoch as if they were drawn."""
     for name in epoch_plot_names(epoch):
         (run.path / f"{name}.png").write_bytes(white_png(3, 2 + epoch))
 
 
 def test_every_value_stands_under_its_group_and_nan_is_a_gap(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
+    run = Run(tmp_path)
     with event_log(run, SETTINGS, []) as log:
         assert log is not None
         for epochs in (1, 2, 3):
@@ -62,7 +62,7 @@ def test_every_value_stands_under_its_group_and_nan_is_a_gap(tmp_path: Path) -> 
 
 
 def test_a_run_that_goes_on_shows_every_epoch_once_even_after_a_kill(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
+    run = Run(tmp_path)
     with event_log(run, SETTINGS, []) as log:
         assert log is not None
         log.add([row(0), row(1), row(2)])
@@ -76,14 +76,14 @@ def test_a_run_that_goes_on_shows_every_epoch_once_even_after_a_kill(tmp_path: P
 
 
 def test_a_run_that_had_none_so_far_gets_its_whole_history(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
+    run = Run(tmp_path)
     with event_log(run, SETTINGS, [row(0), row(1)]):
         pass
     assert [step for step, _ in scalars(run)["AUC/validation"]] == [0, 1]
 
 
 def test_figures_are_images_in_the_order_of_epochs_although_the_newest_is_drawn_first(tmp_path: Path) -> None:
-    run, history = RunDirectory(tmp_path), [row(epoch) for epoch in range(4)]
+    run, history = Run(tmp_path), [row(epoch) for epoch in range(4)]
     with event_log(run, SETTINGS, []) as log:
         assert log is not None
         draw_epoch(run, 1)
@@ -105,7 +105,7 @@ def test_figures_are_images_in_the_order_of_epochs_although_the_newest_is_drawn_
 
 
 def test_of_a_long_training_some_epochs_have_images(tmp_path: Path) -> None:
-    run, settings = RunDirectory(tmp_path), TrainSettings.make(epochs=50)
+    run, settings = Run(tmp_path), TrainSettings.make(epochs=50)
     for epoch in range(7):
         draw_epoch(run, epoch)
     with event_log(run, settings, [row(epoch) for epoch in range(7)]):
@@ -127,12 +127,12 @@ def test_runs_can_be_compared_by_settings_and_figures_of_merit(tmp_path: Path, m
     assert session.hparams["agreement"].string_value == "adversary"
     assert session.group_name == run.name
     shown = scalars(run)
-    assert dict(shown["test/AUC"])[0] == pytest.approx(read_evaluation(run)[1].rocs[0].auc)
+    assert dict(shown["test/AUC"])[0] == pytest.approx(read_evaluation(run.evaluation_file)[1].rocs[0].auc)
     assert not [tag for tag in shown if tag.startswith("other/")]
 
 
 def test_it_can_be_switched_off_and_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = RunDirectory(tmp_path)
+    run = Run(tmp_path)
     with event_log(run, SETTINGS.model_copy(update={"tensorboard": False}), []) as log:
         assert log is None
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -145,7 +145,7 @@ def test_an_installation_that_does_not_work_is_told_and_the_training_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.event_file_writer", None)
-    with event_log(RunDirectory(tmp_path), SETTINGS, []) as log:
+    with event_log(Run(tmp_path), SETTINGS, []) as log:
         assert log is None
     assert "nothing is written for TensorBoard" in caplog.text
 

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, UserError
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import read_evaluation
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training import mlflow_log as module
 from cal_ratio_trainer.training.continuation import continued_start
 from cal_ratio_trainer.training.mlflow_log import MlflowLog, mlflow_log, require_mlflow
@@ -77,7 +77,7 @@ def test_a_training_leaves_settings_figures_and_files_and_goes_on_in_the_same_ru
     assert first.data.params["cluster_filters"] == "8, 4"
     assert first.data.tags["run"] == "default/00000"
     assert first.data.tags["mlflow.note.content"] == "first try"
-    assert first.data.metrics["test/AUC"] == pytest.approx(read_evaluation(run)[1].rocs[0].auc)
+    assert first.data.metrics["test/AUC"] == pytest.approx(read_evaluation(run.evaluation_file)[1].rocs[0].auc)
     listed = MlflowClient(store).list_artifacts(first.info.run_id)
     network = f"network_of_epoch_{first.data.tags['recommended epoch']}"
     assert {each.path for each in listed} >= {"history.json", "run.json", "training_params.yaml", network}
@@ -92,7 +92,7 @@ def test_a_training_leaves_settings_figures_and_files_and_goes_on_in_the_same_ru
 @pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")
 def test_a_folder_gets_a_database_and_files_beside_it(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "tracked 50% runs"
-    with mlflow_log(RunDirectory(tmp_path), TrainSettings.make(mlflow=str(folder)), rows(1), RECORD):
+    with mlflow_log(Run(tmp_path), TrainSettings.make(mlflow=str(folder)), rows(1), RECORD):
         pass
     store = f"sqlite:///{folder}/mlflow.db"
     (found,) = tracked(store)
@@ -103,7 +103,7 @@ def test_a_folder_gets_a_database_and_files_beside_it(tmp_path: Path) -> None:
 
 
 def test_what_is_not_finite_is_a_gap_and_names_are_those_mlflow_takes(tmp_path: Path, store: str) -> None:
-    with mlflow_log(RunDirectory(tmp_path), TrainSettings.make(mlflow=store), [], RECORD) as log:
+    with mlflow_log(Run(tmp_path), TrainSettings.make(mlflow=store), [], RECORD) as log:
         assert log is not None
         log.add(rows(3))
     assert steps(store, "AUC/validation") == [0, 2]
@@ -111,7 +111,7 @@ def test_what_is_not_finite_is_a_gap_and_names_are_those_mlflow_takes(tmp_path: 
 
 
 def test_a_stopped_run_is_marked_and_goes_on_without_an_epoch_twice(tmp_path: Path, store: str) -> None:
-    run, settings = RunDirectory(tmp_path), TrainSettings.make(mlflow=store, epochs=5)
+    run, settings = Run(tmp_path), TrainSettings.make(mlflow=store, epochs=5)
     with pytest.raises(TrainingStopped), mlflow_log(run, settings, rows(2), RECORD):
         raise TrainingStopped("stopped", 143)
     assert [each.info.status for each in tracked(store)] == ["KILLED"]
@@ -127,7 +127,7 @@ def test_a_stopped_run_is_marked_and_goes_on_without_an_epoch_twice(tmp_path: Pa
 
 def test_each_network_of_a_set_has_a_run_of_its_own(tmp_path: Path, store: str) -> None:
     for fold in (0, 1):
-        run = RunDirectory(tmp_path / "study" / "00003" / f"fold_{fold}")
+        run = Run(tmp_path / "study" / "00003" / f"fold_{fold}")
         settings = TrainSettings.make(mlflow=store, model_name="study", folds=2, fold=fold)
         with mlflow_log(run, settings, [], {**RECORD, "id": f"{fold}" * 32}):
             pass
@@ -138,7 +138,7 @@ def test_each_network_of_a_set_has_a_run_of_its_own(tmp_path: Path, store: str) 
 def test_a_server_that_fails_is_told_once_and_at_the_end_and_the_training_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with mlflow_log(RunDirectory(tmp_path), TrainSettings.make(mlflow=NO_SERVER), [], RECORD) as log:
+    with mlflow_log(Run(tmp_path), TrainSettings.make(mlflow=NO_SERVER), [], RECORD) as log:
         assert log is not None
         log.add(rows(1))
         log.add(rows(2))
@@ -151,7 +151,7 @@ def test_a_server_that_answers_again_gets_what_it_missed(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "_PAUSE", 0)
-    log = MlflowLog(store, RunDirectory(tmp_path), TrainSettings.make(), RECORD)
+    log = MlflowLog(store, Run(tmp_path), TrainSettings.make(), RECORD)
     with monkeypatch.context() as failing:
         failing.setattr(MlflowClient, "log_batch", _fail)
         log.add(rows(1))
@@ -171,7 +171,7 @@ def test_after_a_failure_nothing_is_tried_for_a_while(
 ) -> None:
     times: Iterator[float] = iter([0.0, 0.0, 10.0, 209.0, 211.0, 211.0, 211.5])
     monkeypatch.setattr("cal_ratio_trainer.training.mlflow_log.time.perf_counter", lambda: next(times))
-    log, tried = MlflowLog(store, RunDirectory(tmp_path), TrainSettings.make(), RECORD), list[int]()
+    log, tried = MlflowLog(store, Run(tmp_path), TrainSettings.make(), RECORD), list[int]()
 
     def try_in_vain() -> None:
         tried.append(1)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.runs.directory import RunError, new_run
+from cal_ratio_trainer.runs.finding import new_run
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.network_set import NetworkSet, begun_set, joined_set, new_set, release
 
 

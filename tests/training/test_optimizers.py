@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from cal_ratio_trainer.config.training import Schedule, TrainSettings
-from cal_ratio_trainer.runs.networks import network_of
 from cal_ratio_trainer.runs.recommendation import epochs_without_progress
 from cal_ratio_trainer.training import test_part
 from cal_ratio_trainer.training.continuation import Start, find_start
@@ -190,7 +189,7 @@ def test_the_averaged_network_is_validated_kept_and_scored(
     monkeypatch.setattr("cal_ratio_trainer.training.train.score_test_part", score)
     run = trained(Start(settings_of(files, tmp_path, epochs=1, average_weights=0.7))).run
     step = used[-1]
-    kept = network_of(run, "last").load()
+    kept = run.network_at("last").load()
     assert step.network is not step.classifier
     for name, weight in kept.weights().items():
         np.testing.assert_array_equal(weight, step.network.weights()[name])

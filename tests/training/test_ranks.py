@@ -22,7 +22,7 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 from cal_ratio_trainer import launching
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.files.this_process import ProcessName
-from cal_ratio_trainer.launching import Failure, Place
+from cal_ratio_trainer.launching import Failure, ProcessRank
 from cal_ratio_trainer.training import ranks as ranks_module
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.ranks import ALONE, OtherProcessFailed, ProcessesDiffer, SeveralRanks
@@ -321,7 +321,7 @@ def shared_store(monkeypatch: pytest.MonkeyPatch) -> HashStore:
 
 
 def one_of(processes: int, rank: int) -> SeveralRanks:
-    return SeveralRanks(Place(rank, processes, rank, processes, 1))
+    return SeveralRanks(ProcessRank(rank, processes, rank, processes, 1))
 
 
 @pytest.mark.usefixtures("shared_store")
@@ -355,7 +355,7 @@ def test_what_a_process_has_in_another_way_than_the_first_is_named() -> None:
 def test_the_first_to_fail_says_why_and_the_others_end_with_its_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launching, "place", lambda: Place(1, 2, 1, 2, 1))
+    monkeypatch.setattr(launching, "place", lambda: ProcessRank(1, 2, 1, 2, 1))
     monkeypatch.setattr(sys, "__stderr__", sys.stderr)
     assert launching.report_failure("error: a file is missing", 2) == 2
     assert launching.report_failure("stopped before the training began", 75) == 2
@@ -382,15 +382,15 @@ def test_a_process_that_was_killed_is_not_waited_for(shared_store: HashStore, mo
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({}, Place()),
-        ({"RANK": "0", "WORLD_SIZE": "4"}, Place()),
-        ({"WORLD_SIZE": "1"}, Place()),
-        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, Place(3, 4, 1, 2, 2)),
+        ({}, ProcessRank()),
+        ({"RANK": "0", "WORLD_SIZE": "4"}, ProcessRank()),
+        ({"WORLD_SIZE": "1"}, ProcessRank()),
+        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, ProcessRank(3, 4, 1, 2, 2)),
     ],
     ids=["alone", "variables of others", "torchrun with one", "the last of two machines"],
 )
 def test_where_a_process_stands_is_what_torchrun_says(
-    environment: dict[str, str], expected: Place, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], expected: ProcessRank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)

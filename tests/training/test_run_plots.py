@@ -18,8 +18,7 @@ from cal_ratio_trainer.plotting import Drawing, FigureLabels, catalogue, histori
 from cal_ratio_trainer.plotting.catalogue import EpochFigure, FinalFigures, epoch_plot_names
 from cal_ratio_trainer.plotting.histories import HistoryFigure
 from cal_ratio_trainer.plotting.pool import DrawingPool
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.figures import redraw_run
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training import run_plots
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.signals import TrainingStopped
@@ -74,7 +73,7 @@ def going_on(settings: TrainSettings, **flags: Any) -> Start:
     return find_start([("defaults", {}), ("command line", flags)], settings, "-1")
 
 
-def plots_in(run: RunDirectory, suffix: str = ".png") -> set[str]:
+def plots_in(run: Run, suffix: str = ".png") -> set[str]:
     return {path.stem for path in run.path.glob(f"*{suffix}")}
 
 
@@ -101,7 +100,7 @@ def test_one_entry_in_a_list_adds_a_figure_of_every_epoch_a_history_and_a_final_
     run = run_training(settings_of(files, tmp_path, plot_processes=1)).run
     names = {"000_main_signal_jets", "001_main_signal_jets", "purity_sig", "val_loss"}
     assert plots_in(run) == names
-    assert {path.stem for path in redraw_run(run)} == names
+    assert {path.stem for path in run.redraw()} == names
 
 
 def test_the_record_says_what_the_plots_cost_and_the_runs_tag(summary: TrainSummary) -> None:
@@ -232,7 +231,7 @@ def test_all_plots_of_finished_epochs_are_there_when_sigterm_ends_a_run(
     settings = settings_of(files, tmp_path / "runs", epochs=1000)
     (tmp_path / "settings.yaml").write_text(settings.as_yaml())
     process = start_command(["train", "--config", "settings.yaml"], tmp_path)
-    run = RunDirectory(tmp_path / "runs" / "default" / "00000")
+    run = Run(tmp_path / "runs" / "default" / "00000")
     while not run.histograms_file(1).exists():
         assert process.is_alive(), "the training ended before it could be stopped"
         time.sleep(0.01)
@@ -258,7 +257,7 @@ def test_a_run_stopped_within_an_epoch_leaves_test_jets_and_final_plots_of_the_e
     _stop_in_step(6, monkeypatch)
     with pytest.raises(TrainingStopped, match="after 2 of 4 steps"):
         run_training(settings_of(files, tmp_path / "stopped", epochs=3))
-    stopped = RunDirectory(tmp_path / "stopped" / "default" / "00000")
+    stopped = Run(tmp_path / "stopped" / "default" / "00000")
     assert json.loads(stopped.evaluation_file.read_text()) == json.loads(whole.evaluation_file.read_text())
     samples = [read_scalars(run.path / "test_sample.parquet", ["jet_nn_sig"]) for run in (whole, stopped)]
     assert samples[0].equals(samples[1])

@@ -10,8 +10,8 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError
-from cal_ratio_trainer.runs.networks import network_of
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.continuation import find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
@@ -44,8 +44,8 @@ def started(settings: TrainSettings) -> tuple[TrainSummary, str]:
     return train(start, said.append, details=lambda figures: ""), "\n".join(said)
 
 
-def weights_of(run: RunDirectory, epoch: str) -> dict[str, np.ndarray]:
-    return network_of(run, epoch).load().weights()
+def weights_of(run: Run, epoch: str) -> dict[str, np.ndarray]:
+    return run.network_at(epoch).load().weights()
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -53,7 +53,7 @@ def weights_of(run: RunDirectory, epoch: str) -> dict[str, np.ndarray]:
 def test_the_weights_of_an_epoch_are_those_that_a_training_starts_from(
     files: tuple[Path, Path], folder: Path, by_path: bool
 ) -> None:
-    first = RunDirectory(folder / "first" / "00000")
+    first = Run(folder / "first" / "00000")
     name = str(first.path / "keras" / "final_model_weights_0.keras") if by_path else "first/0/0"
     more = {"average_weights": 0.9, "standardize_inputs": by_path}
     settings = settings_of(files, folder, start_from=name, **more, **NOTHING_LEARNED)

@@ -23,7 +23,8 @@ from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.runs.directory import RunError, new_run
+from cal_ratio_trainer.runs.finding import new_run
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
@@ -233,7 +234,7 @@ def test_auto_leaves_a_run_alone_that_another_process_trains(
             find_start([("defaults", {}), ("command line", {})], settings, "0")
     assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run == run
     # One that was killed on another machine a moment ago: no new run is begun.
-    monkeypatch.setattr("cal_ratio_trainer.runs.directory.leased", functools.partial(leased, timeout=1))
+    monkeypatch.setattr("cal_ratio_trainer.runs.folder.leased", functools.partial(leased, timeout=1))
     elsewhere = ProcessName("elsewhere", "another machine", 1, "1").as_json()
     lease_file(run.record_file).write_text(json.dumps({"id": "0123", **elsewhere, "stale_after_s": 1}))
     assert run.is_in_use
@@ -273,7 +274,7 @@ def test_a_folder_of_the_earlier_program_is_not_gone_on_with(files: tuple[Path, 
 
 
 @pytest.mark.usefixtures("without_figures")
-@pytest.mark.parametrize("at", ["files.leases.create", "runs.directory.write_text"])
+@pytest.mark.parametrize("at", ["files.leases.create", "runs.folder.write_text"])
 def test_a_start_that_cannot_write_leaves_no_folder(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:

@@ -19,9 +19,9 @@ from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError, named_run
-from cal_ratio_trainer.runs.networks import find_network, find_networks, network_file, networks_of
-from cal_ratio_trainer.runs.overview import RunOverview
+from cal_ratio_trainer.runs.finding import find_network, find_networks, named_run, network_file
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 from cal_ratio_trainer.training.loop import write_epoch
 from cal_ratio_trainer.training.network_set import NetworkSet
@@ -103,7 +103,7 @@ def test_every_test_jet_is_scored_once_by_the_network_that_has_not_seen_its_even
     wanted = main.take(np.flatnonzero(split.part == Part.TEST))
     assert sorted(left["jet_phi"].tolist()) == sorted(wanted["jet_phi"].tolist())
     np.testing.assert_array_equal(left["fold"], left["eventNumber"] % 2)
-    for fold, network in enumerate(networks_of(trained.run).files):
+    for fold, network in enumerate(trained.run.networks_at().files):
         mine = left.where(left["fold"] == fold)
         expected = scores_of(network.load(), JetTensors.from_jets([mine], "cpu"))  # type: ignore[arg-type]
         found = np.stack([mine[f"jet_nn_{label.output}"] for label in Label], axis=1)
@@ -137,7 +137,7 @@ def test_jobs_with_a_fold_each_make_one_set_that_equals_one_trained_in_one_go(
     settings = set_settings(files, tmp_path)
     first = train_set(settings.model_copy(update={"fold": 1}))
     assert first.figures is None
-    overview = RunOverview.of(first.run)
+    overview = Run(first.run.path)
     assert (overview.status, overview.epochs, overview.best()) == ("incomplete", 0, None)
     second = train_set(settings.model_copy(update={"fold": 0, "plot_processes": 1}))
     assert second.run == first.run
@@ -156,7 +156,7 @@ def test_a_set_that_was_stopped_goes_on_in_the_middle_of_a_fold_and_equals_one_t
         with pytest.raises(TrainingStopped):
             train_set(settings)
     found = set_of_run(tmp_path)
-    assert (found.lacking(), RunOverview.of(found.run).status) == ([1], "interrupted")
+    assert (found.lacking(), Run(found.run.path).status) == ([1], "interrupted")
     for continue_from in ("auto", "0"):
         summary = train_set(settings, continue_from)
         assert summary.run == found.run
@@ -289,19 +289,19 @@ def test_networks_of_a_set_are_named_like_those_of_a_run(trained: NetworkSetSumm
 
 
 def test_the_state_of_a_set_is_that_of_its_folds(trained: NetworkSetSummary) -> None:
-    overview = RunOverview.of(trained.run)
-    assert overview.set_rule is not None
+    overview = Run(trained.run.path)
+    assert overview.known_rule is not None
     assert (overview.status, overview.epochs, overview.planned_epochs) == ("finished", 2, 2)
     best = overview.best_epochs("validation-loss")
     assert best is not None
-    chosen = zip(overview.networks, best.epochs, strict=True)
+    chosen = zip(overview.begun_networks, best.epochs, strict=True)
     losses = [fold.history[epoch]["val_original_lossf"] for fold, epoch in chosen]
     assert best.row["val_original_lossf"] == pytest.approx(np.mean(losses))
-    lowest = [min(row["val_original_lossf"] for row in fold.history) for fold in overview.networks]
+    lowest = [min(row["val_original_lossf"] for row in fold.history) for fold in overview.begun_networks]
     assert losses == lowest
 
 
-def _threads(run: RunDirectory) -> int:
+def _threads(run: Run) -> int:
     return checkpoint_progress(run.checkpoint_file, run.read_record()["id"]).threads
 
 
@@ -314,7 +314,7 @@ def set_of_run(folder: Path) -> NetworkSet:
 def _stop_after_first_epoch_of(name: str, patch: pytest.MonkeyPatch) -> None:
     """Sends SIGTERM when the first epoch of a fold is written; the training then ends after the next step."""
 
-    def then_stop(run: RunDirectory, *arguments: Any) -> None:
+    def then_stop(run: Run, *arguments: Any) -> None:
         write_epoch(run, *arguments)
         if run.path.name == name:
             os.kill(os.getpid(), signal.SIGTERM)

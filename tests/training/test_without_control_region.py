@@ -17,11 +17,10 @@ from cal_ratio_trainer.plotting.catalogue import epoch_plot_names
 from cal_ratio_trainer.reporting.analysis import analyze_runs
 from cal_ratio_trainer.reporting.runs import run_rows, runs_table
 from cal_ratio_trainer.runs import network_facts
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.figures import drawings_of_run, labels_of_run
-from cal_ratio_trainer.runs.networks import find_network
+from cal_ratio_trainer.runs.finding import find_network
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, recommended_epoch
-from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, RunSample
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.test_sample import CONTROL_FILE
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files
 from cal_ratio_trainer.training.continuation import find_start
@@ -34,7 +33,7 @@ from tests.scoring.small import score_settings
 _SAID = "no control-region file: no K-S, no figures of the control region"
 
 
-def trained(folder: Path, continue_from: str | None = None, **flags: Any) -> tuple[RunDirectory, list[str]]:
+def trained(folder: Path, continue_from: str | None = None, **flags: Any) -> tuple[Run, list[str]]:
     """Run of `cr_trainer train` with flags, and its output; nothing is drawn."""
     given = {"output_path": folder, **flags}
     layers: Layers = resolve_layers([("packaged defaults", TrainSettings.defaults()), ("command line", given)])[0]
@@ -54,7 +53,7 @@ def main_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(main_file: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def run(main_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of three epochs, two and a further one."""
     folder, files = tmp_path_factory.mktemp("runs"), {"main_training_file": str(main_file), "adversary_weight": "0"}
     _, said = trained(folder, **TINY, **files)
@@ -63,7 +62,7 @@ def run(main_file: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirecto
     return trained(folder, "-1", epochs=1, **files)[0]
 
 
-def test_its_history_and_record_have_no_figures_of_the_control_region(run: RunDirectory) -> None:
+def test_its_history_and_record_have_no_figures_of_the_control_region(run: Run) -> None:
     history, record = json.loads(run.history_file.read_text()), run.read_record()
     assert len(history) == 3
     assert [row["ks_bib_hist"] for row in history] == [None] * 3
@@ -76,7 +75,7 @@ def test_its_history_and_record_have_no_figures_of_the_control_region(run: RunDi
 
 
 def test_its_best_network_is_that_of_the_highest_auc_and_is_kept_and_scores(
-    run: RunDirectory, main_file: Path, tmp_path: Path
+    run: Run, main_file: Path, tmp_path: Path
 ) -> None:
     aucs = [row["val_auc"] for row in run.read_history()]
     best = recommended_epoch(run.read_history())
@@ -87,7 +86,7 @@ def test_its_best_network_is_that_of_the_highest_auc_and_is_kept_and_scores(
     assert not summary.failed
 
 
-def test_it_is_analyzed_listed_and_compared_without_ks(run: RunDirectory, tmp_path: Path) -> None:
+def test_it_is_analyzed_listed_and_compared_without_ks(run: Run, tmp_path: Path) -> None:
     output_path, name = run.path.parents[1], f"default/00000/{recommended_epoch(run.read_history())}"
     given = {"output_path": output_path, "replicas": 5, "device": "cpu"}
     result = analyze_runs(AnalyzeSettings.make(output_report=tmp_path / "report.md", **given))
@@ -105,24 +104,24 @@ def test_it_is_analyzed_listed_and_compared_without_ks(run: RunDirectory, tmp_pa
     )
     assert list(compare(settings).samples) == ["main"]
     network = find_network(name, output_path)
-    figures = network_facts.network_facts(network, network.load(), network_facts.test_jets_of(run)).figures
+    figures = network_facts.network_facts(network, network.load(), network_facts.test_jets_of(run.path)).figures
     assert figures["auc"] > 0
     assert not any(figure.startswith("ks_") for figure in figures)
 
 
-def test_the_rules_by_ks_recommend_nothing_and_say_why(run: RunDirectory, tmp_path: Path) -> None:
+def test_the_rules_by_ks_recommend_nothing_and_say_why(run: Run, tmp_path: Path) -> None:
     given = {"output_path": run.path.parents[1], "replicas": 5, "device": "cpu", "rule": "ks-sum"}
     page = analyze_runs(AnalyzeSettings.make(output_report=tmp_path / "report.md", **given)).report.read_text("utf-8")
     assert "No epoch has a K-S sum: there is no control region." in page
 
 
 def test_its_plots_are_those_of_the_main_jets_and_are_not_drawn_twice(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = {drawing.name for drawing in drawings_of_run(run)}
+    names = {drawing.name for drawing in run.drawings}
     assert {*epoch_plot_names(2, with_control=False), "main_nn_loss", "val_auc", "sig_predictions"} <= names
     assert [name for name in names if "ks_" in name or "adv" in name] == []
-    assert labels_of_run(run).simulation
+    assert run.figure_labels().simulation
     asked: list[str] = []
     monkeypatch.setattr(
         "cal_ratio_trainer.training.run_plots.DrawingPool.submit",
@@ -145,7 +144,7 @@ def test_a_control_region_that_a_run_had_is_missed_where_its_test_jets_are_gone(
     assert run.read_history()[0]["ks_bib_hist"] > 0
     (run.path / CONTROL_FILE).unlink()
     with pytest.raises(InputFileError, match=CONTROL_FILE):
-        RunSample.read(run, run.read_settings())
+        run.test_sample()
 
 
 def test_a_fold_set_does_without_too(main_file: Path, tmp_path: Path) -> None:

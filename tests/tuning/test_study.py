@@ -11,7 +11,7 @@ import pytest
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.config.tuning import search_space
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.runs.directory import RunError
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.tuning.plan import Plan
 from cal_ratio_trainer.tuning.study import POINT, RUN, SECONDS, StudyFile, make_study, open_study, study_folder
 

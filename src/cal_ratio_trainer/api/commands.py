@@ -1,6 +1,6 @@
 """The public functions, one for each command but `train` and `tune`; they import what they need when called."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,9 @@ from cal_ratio_trainer.config.runs import (
 )
 from cal_ratio_trainer.config.scoring import CompareSettings, ScoreSettings
 from cal_ratio_trainer.files.atomic import refuse_unusable_file, refuse_unusable_report
+from cal_ratio_trainer.results import Result
 
 if TYPE_CHECKING:
-    from cal_ratio_trainer.api.run import RedrawnRun, Run
     from cal_ratio_trainer.building import BuildSummary, ResampleSummary
     from cal_ratio_trainer.jets import Jets
     from cal_ratio_trainer.ntuple import ConversionSummary
@@ -36,7 +36,21 @@ if TYPE_CHECKING:
     from cal_ratio_trainer.reporting.watch import WatchedRun
     from cal_ratio_trainer.runs.import_run import ImportSummary
     from cal_ratio_trainer.runs.network_export import TrainingExport
+    from cal_ratio_trainer.runs.run import Run
     from cal_ratio_trainer.simulation import DemoSummary
+
+
+@dataclass(frozen=True, repr=False)
+class RedrawnRun(Result):
+    """A run whose plots were drawn once more, and their files."""
+
+    run: "Run"
+    files: tuple[Path, ...]
+
+    @property
+    def headline(self) -> str:
+        """See `Result`."""
+        return f"{len(self.files)} plots of run {self.run.name} in {self.run.path}"
 
 
 @command(DemoSettings)
@@ -164,15 +178,13 @@ def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
         OSError: a file cannot be written.
     """
     if settings.run is not None:
-        from cal_ratio_trainer.api.run import RedrawnRun
-        from cal_ratio_trainer.runs.directory import named_run
-        from cal_ratio_trainer.runs.figures import redraw_run
+        from cal_ratio_trainer.runs.finding import named_run
 
         # Not the defaults: the run has its own.
         names = settings.model_fields_set & FigureSettings.model_fields.keys()
         given = {name: getattr(settings, name) for name in names}
         run = named_run(settings.run, settings.output_path)
-        return RedrawnRun(run, tuple(redraw_run(run, given)))
+        return RedrawnRun(run, tuple(run.redraw(given)))
     from cal_ratio_trainer.plotting.pool import draw_in_parallel
     from cal_ratio_trainer.reporting.jet_file_report import compare_files
 
@@ -261,7 +273,7 @@ def describe_network(settings: ModelDumpSettings) -> "NetworkDescription":
         InputFileError: the file is no network of this program.
     """
     from cal_ratio_trainer.reporting.model_dump import described_network
-    from cal_ratio_trainer.runs.networks import network_file
+    from cal_ratio_trainer.runs.finding import network_file
 
     return described_network(network_file(settings.training, settings.output_path))
 
@@ -304,7 +316,6 @@ def open_run(name: str | Path, output_path: str | Path = "training_results") -> 
     Raises:
         RunError: there is no such run; names those that are there.
     """
-    from cal_ratio_trainer.api.run import Run
-    from cal_ratio_trainer.runs.directory import named_run
+    from cal_ratio_trainer.runs.finding import named_run
 
-    return Run(named_run(str(name), Path(output_path)))
+    return named_run(str(name), Path(output_path))

@@ -14,8 +14,8 @@ from cal_ratio_trainer.config.tuning import TuneSettings
 from cal_ratio_trainer.progress import progress_shown
 
 if TYPE_CHECKING:
-    from cal_ratio_trainer.api.run import Run
     from cal_ratio_trainer.reporting.tuning import TuneResult
+    from cal_ratio_trainer.runs.run import Run
     from cal_ratio_trainer.training.train import TrainSummary
     from cal_ratio_trainer.training.train_networks import NetworkSetSummary
 
@@ -56,9 +56,9 @@ def _train(
         UserError: settings, files or the run to go on with cannot be used, or the process belongs to torchrun.
         TrainingStopped: SIGTERM or ^C; `continue_from` goes on.
     """
-    from cal_ratio_trainer.api.run import Run
     from cal_ratio_trainer.errors import ConfigError
     from cal_ratio_trainer.launching import place
+    from cal_ratio_trainer.runs.run import Run
 
     if place().processes > 1:
         raise ConfigError(["with torchrun use the command line: torchrun ... -m cal_ratio_trainer train"])
@@ -68,7 +68,7 @@ def _train(
         word = None if continue_from is None else str(continue_from)
         summary = train_with(layers, word, say)
     assert summary is not None, "a process of its own is the first one"
-    return Run(summary.run)
+    return Run(summary.run.path)
 
 
 train = described(TrainArguments, TrainSettings, _train, _train)

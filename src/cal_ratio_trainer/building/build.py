@@ -13,7 +13,7 @@ import numpy as np
 
 from cal_ratio_trainer.building.checks import COMBINED, are_training_files, class_notes, range_notes, refuse_duplicates
 from cal_ratio_trainer.building.normalisation import PILEUP_WEIGHT
-from cal_ratio_trainer.building.scan import ScannedFile, Source, find_sources, scan_files
+from cal_ratio_trainer.building.scan import InputSource, ScannedFile, find_sources, scan_files
 from cal_ratio_trainer.building.shuffle import KEPT_SCALARS, POSITION, Recipe, bucket_for, permuted
 from cal_ratio_trainer.building.summary import BuildSummary, cutflows, simulation_of, summarised
 from cal_ratio_trainer.building.weighing import weigh
@@ -30,8 +30,16 @@ from cal_ratio_trainer.jets.store import read_metadata
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.workers.executor import Report
 
+_log = logging.getLogger(__name__)
+
 _OF_EVERY_JET = ("min_jet_pt", "max_jet_pt", "max_abs_jet_eta", "require_clean_jets")
 """Cuts that no class of a training file may have of its own: the network would learn them."""
+
+JET_ID = "jet_id"
+"""Number of a jet in its training file, 0 to the number of jets - 1, in row order."""
+
+_SHUFFLING = 1 << 20
+"""Keeps the stream of the shuffle apart from those of the samples, which are numbered from 0."""
 
 
 def cuts_of(files: Sequence[ScannedFile]) -> list[Cuts]:
@@ -55,7 +63,7 @@ def cuts_of(files: Sequence[ScannedFile]) -> list[Cuts]:
 
 
 def cut_notes(files: Sequence[ScannedFile]) -> list[str]:
-    """A warning where jets of one training file passed different cuts on pt, eta or cleaning, as far as known."""
+    """A warning if jets of one training file passed different cuts on pt, eta or cleaning, if they are known."""
     all_cuts = cuts_of(files)
     notes = []
     for name in _OF_EVERY_JET:
@@ -138,7 +146,7 @@ def common_schema(files: Sequence[ScannedFile]) -> Schema:
 
 
 def summed(parts: Sequence[Normalisation | None]) -> Normalisation | None:
-    """Normalisations added up; None where no part has one."""
+    """Normalisations added up; None if no part has one."""
     known = [part for part in parts if part is not None]
     if not known:
         return None
@@ -170,15 +178,6 @@ def _sum(numbers: Sequence[float | None]) -> float | None:
 
 def _union(lists: Sequence[list[int]]) -> list[int]:
     return sorted({number for numbers in lists for number in numbers})
-
-
-_log = logging.getLogger(__name__)
-
-JET_ID = "jet_id"
-"""Number of a jet in its training file, 0 to the number of jets - 1, in row order."""
-
-_SHUFFLING = 1 << 20
-"""Keeps the stream of the shuffle apart from those of the samples, which are numbered from 0."""
 
 
 def build_training_file(settings: BuildSettings) -> BuildSummary:
@@ -235,8 +234,8 @@ def build_training_file(settings: BuildSettings) -> BuildSummary:
     return summary
 
 
-def _lacks_only_its_report(settings: BuildSettings, sources: Sequence[Source]) -> bool:
-    """True where a build with these settings, of these files, was killed before its report was written."""
+def _lacks_only_its_report(settings: BuildSettings, sources: Sequence[InputSource]) -> bool:
+    """True if a build with these settings, of these files, was killed before its report was written."""
     output = settings.output_file
     is_wanted = settings.report and not settings.overwrite and not report_file(output).with_suffix(".html").exists()
     if not (is_wanted and output.is_file()):

@@ -16,11 +16,23 @@ from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.table import scrambled
 
+_log = logging.getLogger(__name__)
+
 COMBINED = "all inputs are training files; they were combined as they are, and nothing was scaled again"
+
+_BY_POSITION = ("mcChannelNumber", "runNumber", "eventNumber", "jet_index")
+
+_BY_KINEMATICS = ("runNumber", "eventNumber", "jet_pt", "jet_eta", "jet_phi")
+
+_FILES_NAMED = 5
+
+_FILES_IN_A_NOTE = 3
+
+Keys = NDArray[np.uint64]
 
 
 def are_training_files(files: Sequence[ScannedFile], settings: BuildSettings) -> bool:
-    """True where all inputs are training files of one scaling, False where none is.
+    """True if all inputs are training files of one scaling, False if none is.
 
     Raises:
         AlreadyBuilt: a training file stands alone, or beside converted files.
@@ -65,16 +77,6 @@ def _refuse_mixed_weights(files: Sequence[ScannedFile], settings: BuildSettings)
         )
 
 
-_log = logging.getLogger(__name__)
-
-_BY_POSITION = ("mcChannelNumber", "runNumber", "eventNumber", "jet_index")
-_BY_KINEMATICS = ("runNumber", "eventNumber", "jet_pt", "jet_eta", "jet_phi")
-_FILES_NAMED = 5
-_FILES_IN_A_NOTE = 3
-
-Keys = NDArray[np.uint64]
-
-
 class DuplicateJets(UserError):
     """Jets are taken twice; the message gives their number and the files."""
 
@@ -82,11 +84,11 @@ class DuplicateJets(UserError):
 def refuse_duplicates(files: Sequence[ScannedFile]) -> list[str]:
     """Refuses jets that are taken twice.
 
-    Jets are the same when data type, sample (mcChannelNumber), run, event and position in the event are; where a file
+    Jets are the same when data type, sample (mcChannelNumber), run, event and position in the event are; if a file
     does not know events or positions (legacy frames), when data type, run, event, pt, eta and phi are.
 
     Returns:
-        What was used instead of positions where they are not known, a sentence each.
+        What was used instead of positions if they are not known, a sentence each.
 
     Raises:
         DuplicateJets: with their number and the files.
@@ -158,7 +160,7 @@ def _where(first: ScannedFile, second: ScannedFile) -> str:
 
 
 def range_notes(settings: BuildSettings) -> list[str]:
-    """A warning where the range of pt that is scaled to 0-1 does not begin at 0."""
+    """A warning if the range of pt that is scaled to 0-1 does not begin at 0."""
     if settings.min_jet_pt == 0:
         return []
     note = (
@@ -171,7 +173,7 @@ def range_notes(settings: BuildSettings) -> list[str]:
 
 
 def class_notes(files: Sequence[ScannedFile], settings: BuildSettings) -> list[str]:
-    """Warnings where a class of a control region is missing, or where only labels identify the jets of a file."""
+    """Warnings if a class of a control region is missing, or if only labels identify the jets of a file."""
     labels = {int(label) for file in files for label in np.unique(file.labels)}
     notes = []
     missing = {CONTROL_MC: "multijet simulation", CONTROL_DATA: "multijet data"}

@@ -15,6 +15,23 @@ from cal_ratio_trainer.evaluation.scored import effective_number
 _BINS = (18, 50)
 """The fewest and the most bins."""
 
+FINE_BINS = 120
+"""The equal bins that are merged until enough jets are in each."""
+
+MAX_BINS = 40
+
+MIN_PER_BIN = 10.0
+
+MAX_NEEDED_PER_BIN = 50.0
+"""Limits on the effective jets per bin, which are a twentieth of all between these."""
+
+_MAX_LOG_CHANGE = 0.7
+"""Largest change of the logarithm of a weight from the centre of an end bin to its edge."""
+
+_ROUNDS = 6
+
+_DAMPING = 0.7
+
 
 @dataclass(frozen=True, eq=False)
 class BeforeAfter:
@@ -36,7 +53,7 @@ def spectra(
     """Distributions of groups of jets.
 
     Args:
-        variable: its name.
+        variable: name of the variable.
         values, weights: [jets].
         groups: the jets of each group by its name, [jets] bool.
         edges: [bins + 1].
@@ -69,23 +86,8 @@ def edges_for(values: Doubles) -> Doubles:
     return edges
 
 
-FINE_BINS = 120
-"""The equal bins that are merged until enough jets are in each."""
-
-MAX_BINS = 40
-MIN_PER_BIN = 10.0
-MAX_NEEDED_PER_BIN = 50.0
-"""Limits on the effective jets per bin, which are a twentieth of all between these."""
-
-_MAX_LOG_CHANGE = 0.7
-"""Largest change of the logarithm of a weight from the centre of an end bin to its edge."""
-
-_ROUNDS = 6
-_DAMPING = 0.7
-
-
 @dataclass(frozen=True)
-class Points:
+class WeightedPoints:
     """Jets in the space of some variables.
 
     Attributes:
@@ -99,18 +101,18 @@ class Points:
     def __len__(self) -> int:
         return len(self.weights)
 
-    def where(self, kept: NDArray[np.bool_]) -> "Points":
+    def where(self, kept: NDArray[np.bool_]) -> "WeightedPoints":
         """Some of them."""
-        return Points(self.values[kept], self.weights[kept])
+        return WeightedPoints(self.values[kept], self.weights[kept])
 
 
-def flattened(points: Points) -> Doubles:
+def flattened(points: WeightedPoints) -> Doubles:
     """New weights [jets] with the same sum whose distribution is flat between the smallest and the largest value."""
     flat = points.weights * _factors(points, None, 0)
     return flat * (points.weights.sum() / flat.sum()) if flat.sum() > 0 else points.weights
 
 
-def like(points: Points, wanted: Points) -> Doubles:
+def like(points: WeightedPoints, wanted: WeightedPoints) -> Doubles:
     """New weights [jets] of `points` so that sum and distribution are those of `wanted`, in bins of the variables.
 
     What lies outside the range of the other counts in the bin at the end.
@@ -119,7 +121,7 @@ def like(points: Points, wanted: Points) -> Doubles:
     return result * (wanted.weights.sum() / result.sum()) if result.sum() > 0 else points.weights
 
 
-def _factors(points: Points, wanted: Points | None, variable: int) -> Doubles:
+def _factors(points: WeightedPoints, wanted: WeightedPoints | None, variable: int) -> Doubles:
     """Factors of the weights that give the wanted distribution in this variable and, inside its bins, in the next.
 
     None wants a flat one. Factors for the next variable come from the weights as they were: those that follow from this
@@ -188,10 +190,10 @@ def _beyond(centres: Doubles, nodes: Doubles, edge: float, first: int, second: i
 
 
 def _edges(columns: list[Doubles], weights: list[Doubles], needed_below: int) -> Doubles:
-    """Edges of bins that hold enough effective jets of each group; one bin over all where there are too few.
+    """Edges of bins that hold enough effective jets of each group; one bin over all if there are too few.
 
     Args:
-        columns, weights: of each group, [jets].
+        columns, weights: values and weights of each group, [jets].
         needed_below: number of further variables to divide inside each bin.
     """
     everything = np.concatenate(columns)
@@ -208,7 +210,7 @@ def _edges(columns: list[Doubles], weights: list[Doubles], needed_below: int) ->
 
 
 def _needed(weights: Doubles, needed_below: int) -> float:
-    """Effective jets that a bin must hold, so that there are at most `MAX_BINS`; more where it is divided further."""
+    """Effective jets that a bin must hold, so that there are at most `MAX_BINS`; more if it is divided further."""
     number = effective_number(weights)
     enough = float(np.clip(number / 20, MIN_PER_BIN, MAX_NEEDED_PER_BIN))
     for _ in range(needed_below):

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.building.samples import (
     ALL_PERIODS,
+    RUNS_OF_SIMULATION,
     SampleError,
     SampleKey,
     SampleSums,
-    known_period,
     luminosity_pb,
     multijet_channels,
     sample_of_each,
@@ -31,6 +31,8 @@ PILEUP_WEIGHT = "pileupWeight"
 SAMPLED_FRACTION = "sampled_fraction"
 """In the details of a file that `resample` made: the share of the jets of each label that was taken."""
 
+_DIGITS_OF_A_RUN = 6
+
 Weights = NDArray[np.float64]
 
 
@@ -40,7 +42,7 @@ class SampleWeight:
 
     Attributes:
         effective_pb: cross section times filter efficiency times k-factor [pb].
-        luminosity_pb: [1/pb]; 1 where the weights are cross sections in pb.
+        luminosity_pb: [1/pb]; 1 if the weights are cross sections in pb.
         initial_sum_of_weights: over all files that were converted.
         factor: factor of mcEventWeight.
         files, empty_files: number of files, and of those without events.
@@ -109,7 +111,7 @@ def file_weights(file: ScannedFile) -> Weights:
 def normalised_weights(files: Sequence[ScannedFile], settings: BuildSettings) -> NormalisedWeights:
     """Normalises simulated multijets by their samples; all other jets, and all jets without samples, keep their weight.
 
-    A multijet's weight is mcEventWeight (times pileupWeight where asked for) times cross section, filter efficiency,
+    A multijet's weight is mcEventWeight (times pileupWeight if asked for) times cross section, filter efficiency,
     k-factor and luminosity, divided by the initial sum of weights of its sample, and by the share of jets that
     num_events or an earlier `resample` took.
 
@@ -140,7 +142,8 @@ def normalised_weights(files: Sequence[ScannedFile], settings: BuildSettings) ->
 
 def _check_periods(settings: BuildSettings) -> None:
     if isinstance(settings.period_luminosity_fb, dict):
-        wrong = [name for name in settings.period_luminosity_fb if not known_period(name)]
+        runs = {name for name in settings.period_luminosity_fb if name.isdecimal() and len(name) >= _DIGITS_OF_A_RUN}
+        wrong = [name for name in settings.period_luminosity_fb if name not in {*RUNS_OF_SIMULATION.values(), *runs}]
         if wrong:
             raise ConfigError(
                 f"period_luminosity_fb: {name} is no period (2015-2016, 2017, 2018) and no runNumber" for name in wrong

@@ -15,19 +15,18 @@ RUNS_OF_SIMULATION = {284500: "2015-2016", 300000: "2017", 310000: "2018"}
 """runNumber of the simulation -> the data that it stands for (the `campaign` branch says mc16a whatever it is)."""
 
 ALL_PERIODS = "all"
-"""The period of everything where one luminosity is given, or none."""
+"""The period of everything if one luminosity is given, or none."""
 
 _PB_A_FB = 1000.0
-_DIGITS_OF_A_RUN = 6
 
+INITIAL_SUM = "sumOfWeights initial"
+"""The bin of MetaData_EventCount that says how much was simulated before any selection."""
 
-def known_period(name: str) -> bool:
-    """True if a period of the settings can belong to a simulation: a name of this table, or a runNumber."""
-    return name in RUNS_OF_SIMULATION.values() or (name.isdecimal() and len(name) >= _DIGITS_OF_A_RUN)
+_NAMED = 5
 
 
 def period_of(run: int | None, luminosity_fb: float | Mapping[str, float] | None) -> str | None:
-    """The period that simulation with this runNumber stands for; None where the settings have none for it.
+    """The period that simulation with this runNumber stands for; None if the settings have none for it.
 
     >>> period_of(300000, {"2017": 44.3})
     '2017'
@@ -41,16 +40,10 @@ def period_of(run: int | None, luminosity_fb: float | Mapping[str, float] | None
 
 
 def luminosity_pb(period: str, luminosity_fb: float | Mapping[str, float] | None) -> float:
-    """Luminosity of a period in 1/pb; 1 where none is given, so that weights are cross sections in pb."""
+    """Luminosity of a period in 1/pb; 1 if none is given, so that weights are cross sections in pb."""
     if luminosity_fb is None:
         return 1.0
     return _PB_A_FB * (luminosity_fb[period] if isinstance(luminosity_fb, Mapping) else luminosity_fb)
-
-
-INITIAL_SUM = "sumOfWeights initial"
-"""The bin of MetaData_EventCount that says how much was simulated before any selection."""
-
-_NAMED = 5
 
 
 class SampleError(UserError):
@@ -70,7 +63,7 @@ class SampleSums:
     """Sums over the files of one sample.
 
     Attributes:
-        initial_sum_of_weights: over all files, the empty ones included; None where that of a file is unknown.
+        initial_sum_of_weights: over all files, the empty ones included; None if the sum of a file is unknown.
         files: number of files.
         empty_files: number of files without events.
         without_sum: files that do not know their sum.
@@ -83,7 +76,7 @@ class SampleSums:
 
 
 def multijet_channels(files: Sequence[ScannedFile]) -> list[int]:
-    """mcChannelNumber of all samples that taken multijets come from, as far as they are known, rising."""
+    """mcChannelNumber of all samples that taken multijets come from, if they are known, rising."""
     found: set[int] = set()
     for file in files:
         found |= set(_column_values(file, "mcChannelNumber"))
@@ -94,7 +87,7 @@ def sample_of_each(files: Sequence[ScannedFile], settings: BuildSettings) -> dic
     """The sample of each file of simulated multijets, by the file's position.
 
     A file knows it from its events or from the settings (`channel`). One without events belongs to the sample that the
-    files beside it in its folder have, or else those of the same entry of the settings.
+    files beside it in its folder have, or else the files of the same entry of the settings.
 
     Raises:
         SampleError: a file belongs to several samples, or it cannot be told to which.

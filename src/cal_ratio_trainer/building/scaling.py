@@ -46,7 +46,7 @@ def sides(ragged: Ragged, eta: FloatArray, pt: FloatArray) -> FloatArray:
     """Sign of sum(eta * pt) over the constituents of each jet, [jets]; a sum of 0 counts as positive.
 
     Args:
-        ragged: tells the jet of each constituent.
+        ragged: constituents, with the jet of each.
         eta, pt: [constituents], not scaled; any unit of pt.
     """
     sums = np.bincount(ragged.owners(), eta.astype(np.float64) * pt, minlength=len(ragged))

@@ -29,6 +29,8 @@ from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.workers.executor import Report
 
+_log = logging.getLogger(__name__)
+
 Kind = Literal["main", "control"]
 
 _ADMITTED: dict[Kind, tuple[DataType, ...]] = {
@@ -36,13 +38,22 @@ _ADMITTED: dict[Kind, tuple[DataType, ...]] = {
     "control": (DataType.QCD, DataType.DATA),
 }
 
+_LABEL_NAMES: dict[Kind, dict[int, str]] = {
+    "main": {label: label.title for label in Label},
+    "control": {CONTROL_MC: CLASS_NAMES["mc"], CONTROL_DATA: "multijet data"},
+}
+
+_ALWAYS = ("label", "jet_pt", "jet_eta", "jet_phi")
+
+_WHERE_THERE = ("mcEventWeight", "runNumber", "eventNumber", "mcChannelNumber", "jet_index", "source_entry")
+
 
 class AlreadyBuilt(InputFileError):
     """The jets of a file have been scaled; scaling them again would spoil them."""
 
 
 @dataclass(frozen=True)
-class Source:
+class InputSource:
     """One file to read, and the entry of the settings that asked for it."""
 
     path: Path
@@ -50,7 +61,7 @@ class Source:
     given_as: str
 
 
-def find_sources(requests: Sequence[BuildInput], cache_path: Path | None) -> list[Source]:
+def find_sources(requests: Sequence[BuildInput], cache_path: Path | None) -> list[InputSource]:
     """The files that paths, patterns and URLs name, in order; a pattern's files sorted by name.
 
     Raises:
@@ -59,22 +70,22 @@ def find_sources(requests: Sequence[BuildInput], cache_path: Path | None) -> lis
     return [source for request in requests for source in _sources_of(request, cache_path)]
 
 
-def _sources_of(request: BuildInput, cache_path: Path | None) -> list[Source]:
+def _sources_of(request: BuildInput, cache_path: Path | None) -> list[InputSource]:
     given = request.input_file
     if is_remote(given) or given.startswith("file://"):
-        return [Source(local_copy(given, cache_path), request, given)]
+        return [InputSource(local_copy(given, cache_path), request, given)]
     pattern = str(Path(given).expanduser())
     if Path(pattern).exists():
-        return [Source(Path(pattern), request, given)]
+        return [InputSource(Path(pattern), request, given)]
     # Path.glob takes no absolute patterns.
     found = sorted(name for name in glob.glob(pattern, recursive=True) if Path(name).is_file())  # noqa: PTH207
     if not found:
         has_wildcard = glob.has_magic(pattern)
         raise InputFileError(given, "no file matches this pattern" if has_wildcard else "no such file")
-    return [Source(Path(name), request, name) for name in found]
+    return [InputSource(Path(name), request, name) for name in found]
 
 
-def data_type_of(source: Source, file: JetFile) -> DataType | None:
+def data_type_of(source: InputSource, file: JetFile) -> DataType | None:
     """Data type of the jets of a file, from the file itself or the settings; None if neither has it.
 
     Raises:
@@ -86,11 +97,11 @@ def data_type_of(source: Source, file: JetFile) -> DataType | None:
     return said or asked
 
 
-def check_admitted(source: Source, file: JetFile, labels: NDArray[np.int8], kind: Kind) -> None:
+def check_admitted(source: InputSource, file: JetFile, labels: NDArray[np.int8], kind: Kind) -> None:
     """Refuses a file whose jets do not belong in this kind of training file.
 
     Args:
-        labels: of all its jets, [jets].
+        labels: labels of all its jets, [jets].
 
     Raises:
         InputFileError: they are of a data type or label that has no place there, or in a training file of another kind.
@@ -112,26 +123,14 @@ def check_admitted(source: Source, file: JetFile, labels: NDArray[np.int8], kind
 
 def holds_scaled_jets(file: JetFile) -> bool:
     """True for a training file, or a frame that the earlier program preprocessed."""
-    # Jets are read only where the metadata do not say: even the first of them takes a whole row group.
+    # Jets are read only if the metadata do not say: even the first of them takes a whole row group.
     stage = file.metadata.stage
     return is_built(file.metadata, file.first(JETS_TO_JUDGE_BY)) if stage == "unknown" else stage == "built"
-
-
-_LABEL_NAMES: dict[Kind, dict[int, str]] = {
-    "main": {label: label.title for label in Label},
-    "control": {CONTROL_MC: CLASS_NAMES["mc"], CONTROL_DATA: "multijet data"},
-}
 
 
 def label_name(label: int, kind: Kind) -> str:
     """Name of the jets of a label in such a file."""
     return _LABEL_NAMES[kind].get(label, f"label {label}")
-
-
-_log = logging.getLogger(__name__)
-
-_ALWAYS = ("label", "jet_pt", "jet_eta", "jet_phi")
-_WHERE_THERE = ("mcEventWeight", "runNumber", "eventNumber", "mcChannelNumber", "jet_index", "source_entry")
 
 
 @dataclass(frozen=True)
@@ -142,15 +141,15 @@ class ScannedFile:
         rows: number of jets in the file.
         passed: number of jets that pass the filter.
         taken: positions of the jets to take, rising, [taken] int64.
-        columns: of the taken jets, what identifies, weighs and labels them, and what else was asked for; absent columns
-            are absent here.
-        is_built: its jets are scaled; jet_pt of `columns` is in GeV all the same.
+        columns: columns of the taken jets that identify, weigh and label them, and others that were asked for; without
+            those that the file lacks.
+        is_built: true if its jets are scaled; jet_pt of `columns` is in GeV all the same.
         scalar_names: all scalar columns of the file.
         edges: rows at which the file may be cut, see `JetFile.edges`.
         weights: new mcEventWeight of the taken jets, [taken]; None keeps that of the file.
     """
 
-    source: Source
+    source: InputSource
     metadata: JetMetadata
     report: LoadReport
     data_type: DataType | None
@@ -175,15 +174,15 @@ class ScannedFile:
 
 
 def scan_files(
-    sources: list[Source], kind: Kind, seed: int, further: Sequence[str], workers: Workers
+    sources: list[InputSource], kind: Kind, seed: int, further: Sequence[str], workers: Workers
 ) -> list[ScannedFile]:
     """Reads all files, checks them, applies filters and draws samples.
 
     Args:
-        sources: in the order of the settings; the files of one entry stand together and share its num_events.
-        kind: of training file.
-        seed: of the sampling; each entry draws from a stream of its own.
-        further: scalar columns to read besides, where they are there.
+        sources: files in the order of the settings; the files of one entry are neighbours and share its num_events.
+        kind: kind of training file.
+        seed: seed of the sampling; each entry draws from a stream of its own.
+        further: scalar columns to read besides, if they are there.
         workers: workers that read the files.
 
     Raises:
@@ -208,7 +207,7 @@ def scan_files(
     return scanned
 
 
-def _scan(report: Report, source: Source, kind: Kind, further: Sequence[str]) -> ScannedFile:
+def _scan(report: Report, source: InputSource, kind: Kind, further: Sequence[str]) -> ScannedFile:
     file = open_jets(source.path)
     wanted = [name for name in dict.fromkeys([*_WHERE_THERE, *further]) if name not in _ALWAYS]
     columns = file.scalars([*_ALWAYS, *(name for name in wanted if name in file.scalar_names())])
@@ -243,7 +242,7 @@ def with_column(columns: pa.Table, name: str, values: pa.Array) -> pa.Table:
     return columns.set_column(columns.column_names.index(name), name, values)
 
 
-def _filtered(source: Source, file: JetFile) -> IndexArray:
+def _filtered(source: InputSource, file: JetFile) -> IndexArray:
     if source.request.event_filter is None:
         return np.arange(file.rows, dtype=np.int64)
     condition = parse_condition(source.request.event_filter)

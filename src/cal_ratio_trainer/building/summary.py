@@ -28,8 +28,8 @@ class SampleStep:
     Attributes:
         jets: number of jets.
         events: number of events; None if unknown.
-        sum_of_weights: of these events' mcEventWeight; None for data, and where it is not known.
-        expected: the same with cross section and luminosity; None where it was not weighed by them.
+        sum_of_weights: sum of these events' mcEventWeight; None for data, and where it is not known.
+        expected: sum of weights with cross section and luminosity; None if it was not weighed by them.
     """
 
     step: str
@@ -43,7 +43,7 @@ def cutflows(files: Sequence[ScannedFile], weighing: Weighing) -> dict[str, list
     """The cutflow of each sample, by its name; a file that is given twice counts once up to the build.
 
     Args:
-        files: with the weights that they came with.
+        files: files with the weights that they came with.
         weighing: effect on the weights.
     """
     by_sample: dict[str, list[int]] = {}
@@ -53,7 +53,7 @@ def cutflows(files: Sequence[ScannedFile], weighing: Weighing) -> dict[str, list
 
 
 def _name(file: ScannedFile, number: int | None, weighing: Weighing) -> str:
-    """The name of a file's sample; `number` is that among the samples that were weighed, where it was."""
+    """The name of a file's sample; `number` is that among the samples that were weighed, if it was."""
     if file.data_type is not None and number is not None:
         # A file without events does not hold the channel number.
         return sample_name(file.data_type, [weighing.samples[number].channel])
@@ -87,7 +87,7 @@ def _taken(files: Sequence[ScannedFile], factor: float | None) -> SampleStep:
 
 
 def _events(file: ScannedFile) -> tuple[int, float | None]:
-    """Number of events of the taken jets and the sum of their weights (None for data); -1 where that is not known."""
+    """Number of events of the taken jets and the sum of their weights (None for data); -1 if that is not known."""
     names = file.columns.column_names
     if file.metadata.stage != "converted" or "source_entry" not in names:
         return -1, None
@@ -115,9 +115,9 @@ class JetGroup:
     """Number of jets of one label (and of one simulated sample, if it is known).
 
     Attributes:
-        sum_of_weights: of mcEventWeight; None where some of it is not known.
-        effective_number: (sum of weights)^2 / sum of squares; None likewise.
-        largest_share: the largest weight over the sum of the class (all jets of the label); None likewise.
+        sum_of_weights: sum of mcEventWeight; None if some of it is not known.
+        effective_number: (sum of weights)^2 / sum of squares; None as above.
+        largest_share: the largest weight over the sum of the class (all jets of the label); None as above.
     """
 
     label: int
@@ -152,9 +152,9 @@ class BuildSummary(Result):
         inputs: jets taken from each input file.
         notes: notes for the user, one sentence each.
         weighing: normalisation of the jets; None without one.
-        cutflows: by sample.
+        cutflows: cutflow of each sample.
         simulation: simulation of the jets if it is not the experiment's own, e.g. 'demo'.
-        page: the HTML report; None where none was asked for.
+        page: the HTML report; None if none was asked for.
     """
 
     output_file: Path
@@ -210,7 +210,7 @@ def _line(name: str, group: JetGroup) -> str:
 
 
 def classes_of(tables: Sequence[pa.Table], kind: Kind) -> list[JetGroup]:
-    """Jets and sums of weights by label, of tables with the columns label and, where known, mcEventWeight."""
+    """Jets and sums of weights by label, of tables with the columns label and, if known, mcEventWeight."""
     labels = _joined(tables, "label", np.int64)
     weights = _joined(tables, WEIGHT, np.float64)
     groups = [(int(label), weights[labels == label]) for label in np.unique(labels)]
@@ -218,7 +218,7 @@ def classes_of(tables: Sequence[pa.Table], kind: Kind) -> list[JetGroup]:
 
 
 def slices_of(tables: Sequence[pa.Table], kind: Kind) -> list[JetGroup]:
-    """Jets and sums of weights by label and simulated sample (mcChannelNumber; None where it is not known)."""
+    """Jets and sums of weights by label and simulated sample (mcChannelNumber; None if it is not known)."""
     labels, channels = _joined(tables, "label", np.int64), _joined(tables, "mcChannelNumber", np.float64)
     weights = _joined(tables, WEIGHT, np.float64)
     whole = np.where(np.isnan(channels), -1, channels).astype(np.int64)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.building.flattening import BeforeAfter, Points, edges_for, flattened, like, spectra
+from cal_ratio_trainer.building.flattening import BeforeAfter, WeightedPoints, edges_for, flattened, like, spectra
 from cal_ratio_trainer.building.normalisation import (
     WEIGHT,
     NormalisedWeights,
@@ -37,8 +37,8 @@ class Weighing:
         weights: [taken] of each file, written as mcEventWeight; None keeps those in the files.
         samples: normalisation of each simulated sample.
         sample_of: the number in `samples` of each file of simulated multijets, by the file's position.
-        steps: distributions before and after each step, where a report was asked for.
-        result: distributions of the classes with the final weights, where a report was asked for.
+        steps: distributions before and after each step, if a report was asked for.
+        result: distributions of the classes with the final weights, if a report was asked for.
         notes: descriptions of the steps, one sentence each.
     """
 
@@ -127,9 +127,9 @@ class _TakenJets:
         values = self.variable(variable)
         return spectra(variable, values, weights, self.classes(), edges_for(values))
 
-    def points(self, variables: Sequence[str], own: NDArray[np.bool_]) -> Points:
+    def points(self, variables: Sequence[str], own: NDArray[np.bool_]) -> WeightedPoints:
         """Some jets in the space of variables."""
-        return Points(np.stack([self.variable(name)[own] for name in variables], axis=1), self.weights[own])
+        return WeightedPoints(np.stack([self.variable(name)[own] for name in variables], axis=1), self.weights[own])
 
 
 def _values(file: ScannedFile, name: str) -> Doubles:
@@ -174,7 +174,7 @@ def _result(jets: _TakenJets) -> tuple[Spectra, ...]:
 
 
 def _file_weights(files: Sequence[ScannedFile]) -> Doubles:
-    """mcEventWeight as it stands in the files, [taken jets]; 1 where it is not known."""
+    """mcEventWeight as it is in the files, [taken jets]; 1 if it is not known."""
     parts = [
         np.nan_to_num(file.columns.column(WEIGHT).to_numpy().astype(np.float64), nan=1.0)
         if WEIGHT in file.columns.column_names
@@ -251,7 +251,7 @@ class Capped:
         weights: [jets].
         limit: upper limit of the weights.
         jets: number of reduced weights.
-        share_lost: by how much the sum of weights fell, as a share of it.
+        share_lost: reduction of the sum of weights, as a share of it.
     """
 
     weights: Doubles
@@ -263,15 +263,15 @@ class Capped:
 def capped(weights: Doubles, share: float) -> Capped | None:
     """Lowers the largest weights so that none is more than a share of the sum of the lowered weights.
 
-    Weights count by their size; those of generators may be negative, and keep their sign.
+    Weights count by their size; weights of generators may be negative, and keep their sign.
 
     Args:
-        weights: of the jets of one class, [jets].
+        weights: weights of the jets of one class, [jets].
         share: the largest share [1]. Where there are fewer jets than 1 / share, no limit can reach it, and all that is
             above the smallest weight is lowered to it.
 
     Returns:
-        None where no weight is too large.
+        None if no weight is too large.
     """
     sizes = np.abs(weights)
     total = float(sizes.sum())

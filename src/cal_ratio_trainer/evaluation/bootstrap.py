@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.evaluation.intervals import TAIL, Interval
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, PtRange, ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import Background, roc_auc
-from cal_ratio_trainer.evaluation.scored import FloatArray, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import FloatArray, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 
 EventArray = NDArray[np.integer[Any]]
@@ -92,7 +92,7 @@ def resampled_aucs(
 
 
 def resampled_ks(
-    jets: ScoredControlJets, events: EventArray, resampling: Resampling, pt_ranges: tuple[PtRange, ...] = PT_RANGES
+    jets: ScoredJets, events: EventArray, resampling: Resampling, pt_ranges: tuple[PtRange, ...] = PT_RANGES
 ) -> Resampled:
     """The K-S sum over the three outputs and all pt ranges, with replicas; arguments as `resampled_aucs`."""
     samples = [_KsSample.of(jets, pt_range) for pt_range in pt_ranges]
@@ -184,7 +184,7 @@ class _KsSample:
     orders: tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
 
     @classmethod
-    def of(cls, jets: ScoredControlJets, pt_range: PtRange) -> "_KsSample":
+    def of(cls, jets: ScoredJets, pt_range: PtRange) -> "_KsSample":
         positions = np.flatnonzero((jets.scaled_pt >= pt_range.low) & (jets.scaled_pt < pt_range.high))
         orders = tuple(_order(jets.scores[positions, output]) for output in Label)
         weights = np.asarray(jets.weights[positions], dtype=np.float64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.ks import PT_RANGES, PtRange
 from cal_ratio_trainer.evaluation.roc import auc_error
-from cal_ratio_trainer.evaluation.scored import BoolArray, FloatArray, ScoredControlJets, WeightedSample
+from cal_ratio_trainer.evaluation.scored import BoolArray, FloatArray, ScoredJets, WeightedSample
 
 FOLDS = 5
 MAX_JETS = 40_000
@@ -85,7 +85,7 @@ class ControlRegionC2st:
 
 
 def c2st_of_control_jets(
-    jets: ScoredControlJets, seed: int = 1, pt_ranges: tuple[PtRange, ...] = PT_RANGES, max_jets: int = MAX_JETS
+    jets: ScoredJets, seed: int = 1, pt_ranges: tuple[PtRange, ...] = PT_RANGES, max_jets: int = MAX_JETS
 ) -> ControlRegionC2st:
     """Trains a small network to tell data from MC by the log-odds of the three outputs and pt, in 5 folds by event.
 

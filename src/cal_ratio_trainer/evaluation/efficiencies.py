@@ -1,7 +1,7 @@
 """Efficiencies and mistags: by the largest output, and above the cut that a stated share of QCD passes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,6 @@ from cal_ratio_trainer.evaluation.scored import (
     ROUNDING,
     BoolArray,
     FloatArray,
-    JetKinematics,
     ScoredJets,
     WeightedSample,
 )
@@ -72,9 +71,9 @@ class FalsePositives:
 
 def signal_efficiencies(jets: ScoredJets) -> tuple[MassPointEfficiency, ...]:
     """Efficiency for each (mH, mS) of the signal jets, rising; none where the masses are not known."""
-    if jets.higgs_mass is None or jets.scalar_mass is None:
+    if not {"mH", "mS"} <= jets.columns.keys():
         return ()
-    masses = np.stack([jets.higgs_mass, jets.scalar_mass], axis=1)
+    masses = np.stack([jets.columns["mH"], jets.columns["mS"]], axis=1)
     known_signal = (jets.labels == Label.SIGNAL) & np.isfinite(masses).all(axis=1)
     points, point_of_jet = np.unique(masses[known_signal], axis=0, return_inverse=True)
     totals = np.bincount(point_of_jet, minlength=len(points))
@@ -236,16 +235,16 @@ def dependences(jets: ScoredJets, cut: float) -> tuple[Dependence, ...]:
     particles in the barrel, |Lz| for those in the endcaps.
 
     Args:
-        jets: main-sample jets; without kinematics there is nothing.
+        jets: main-sample jets; without columns of kinematics there is nothing.
         cut: on the signal output.
     """
-    if jets.kinematics is None or np.isnan(cut):
+    if np.isnan(cut):
         return ()
     passes = passing(jets, cut)
     sparse_signal = jets.count(Label.SIGNAL) < _FINE_FROM_JETS
     sparse_background = np.count_nonzero(passes[jets.positions[Label.QCD]]) < _FINE_FROM_PASSING
     found = []
-    for label, quantity, values in _values(jets.kinematics):
+    for label, quantity, values in _values(jets.columns):
         rows = jets.positions[label]
         weights = None if label == Label.SIGNAL else jets.weights[rows]
         is_sparse = sparse_signal if label == Label.SIGNAL else sparse_background
@@ -302,14 +301,14 @@ def _counts(
     return effective * passed / total, effective
 
 
-def _values(known: JetKinematics) -> Iterator[tuple[Label, str, FloatArray]]:
-    if known.llp_eta is not None:
-        is_barrel = np.abs(known.llp_eta) < BARREL_ETA
-        is_endcap = np.abs(known.llp_eta) >= BARREL_ETA
-        if known.llp_lxy is not None:
-            yield Label.SIGNAL, "Lxy", np.where(is_barrel, known.llp_lxy, np.nan)
-        if known.llp_lz is not None:
-            yield Label.SIGNAL, "Lz", np.where(is_endcap, np.abs(known.llp_lz), np.nan)
+def _values(known: Mapping[str, FloatArray]) -> Iterator[tuple[Label, str, FloatArray]]:
+    if "llp_eta" in known:
+        is_barrel = np.abs(known["llp_eta"]) < BARREL_ETA
+        is_endcap = np.abs(known["llp_eta"]) >= BARREL_ETA
+        if "llp_lxy" in known:
+            yield Label.SIGNAL, "Lxy", np.where(is_barrel, known["llp_lxy"], np.nan)
+        if "llp_lz" in known:
+            yield Label.SIGNAL, "Lz", np.where(is_endcap, np.abs(known["llp_lz"]), np.nan)
     for quantity, labels in (
         ("pt", (Label.SIGNAL, Label.QCD, Label.BIB)),
         ("eta", (Label.SIGNAL, Label.QCD, Label.BIB)),
@@ -317,6 +316,5 @@ def _values(known: JetKinematics) -> Iterator[tuple[Label, str, FloatArray]]:
         ("cluster_mass", (Label.SIGNAL, Label.QCD, Label.BIB)),
         ("cluster_width", (Label.SIGNAL, Label.QCD, Label.BIB)),
     ):
-        values: FloatArray | None = getattr(known, quantity)
-        if values is not None:
-            yield from ((label, quantity, values) for label in labels)
+        if quantity in known:
+            yield from ((label, quantity, known[quantity]) for label in labels)

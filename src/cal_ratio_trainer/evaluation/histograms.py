@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.evaluation.scored import BoolArray, FloatArray, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import BoolArray, FloatArray, ScoredJets
 from cal_ratio_trainer.jets.labels import Label
 
 Doubles = NDArray[np.float64]
@@ -260,7 +260,7 @@ def main_histograms(jets: ScoredJets) -> ScoreHistograms:
     return histograms_by_class(jets.scores, jets.weights, rows)
 
 
-def control_histograms(jets: ScoredControlJets, selected: BoolArray | None = None) -> ScoreHistograms:
+def control_histograms(jets: ScoredJets, selected: BoolArray | None = None) -> ScoreHistograms:
     """Each output for control-region data and MC.
 
     Args:

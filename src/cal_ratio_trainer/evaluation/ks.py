@@ -11,13 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, main_histograms
-from cal_ratio_trainer.evaluation.scored import (
-    FloatArray,
-    ScoredControlJets,
-    ScoredJets,
-    WeightedSample,
-    effective_number,
-)
+from cal_ratio_trainer.evaluation.scored import FloatArray, ScoredJets, WeightedSample, effective_number
 from cal_ratio_trainer.jets.labels import Label
 
 # Moments and 95 % quantile of Kolmogorov's distribution: sqrt(pi/2) ln 2, sqrt(pi^2/12 - mean^2), and K(x) = 0.95.
@@ -170,7 +164,7 @@ def expected_ks(effective_first: float, effective_second: float) -> KsReference:
     return KsReference(_MEAN / corrected, _SPREAD / root, _QUANTILE_95 / corrected)
 
 
-def ks_of_control_jets(jets: ScoredControlJets, pt_ranges: tuple[PtRange, ...] = PT_RANGES) -> ControlRegionKs:
+def ks_of_control_jets(jets: ScoredJets, pt_ranges: tuple[PtRange, ...] = PT_RANGES) -> ControlRegionKs:
     """MC against data for every network output in every pt range.
 
     Args:

@@ -28,7 +28,7 @@ from cal_ratio_trainer.evaluation.roc import (
     RocCurve,
     roc_curve,
 )
-from cal_ratio_trainer.evaluation.scored import FloatArray, ScoredControlJets, ScoredJets, check_finite
+from cal_ratio_trainer.evaluation.scored import FloatArray, ScoredJets, check_finite
 from cal_ratio_trainer.jets.labels import Label
 
 TOLERANCES = (1e-5, 1e-3, 1e-2)
@@ -249,8 +249,8 @@ def paired_figures(first: ScoredJets, second: ScoredJets, events: EventArray, re
 
 
 def paired_ks(
-    first: ScoredControlJets,
-    second: ScoredControlJets,
+    first: ScoredJets,
+    second: ScoredJets,
     events: EventArray,
     resampling: Resampling,
     ranges: tuple[PtRange, ...] = PT_RANGES,

@@ -1,15 +1,15 @@
-"""Inputs of the figures of merit, checked for finite values: weighted samples, jets with scores, their kinematics."""
+"""Inputs of all metrics, checked for finite values: weighted samples, and the table of jets with scores."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import UserError
-from cal_ratio_trainer.jets.labels import Label
+from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -98,51 +98,28 @@ class WeightedSample:
 BARREL_ETA = 1.4
 """Long-lived particles with |eta| below this count as barrel, the others as endcap."""
 
-
-@dataclass(frozen=True, eq=False)
-class JetKinematics:
-    """Quantities of jets; None where a file does not hold them, NaN where one jet's is not known.
-
-    Attributes:
-        pt: [jets], GeV, not scaled.
-        eta: [jets].
-        phi: [jets], rad.
-        llp_eta: [jets] of the true long-lived particle of signal jets.
-        llp_lxy: [jets] its decay's distance from the beam, mm.
-        llp_lz: [jets] its decay's distance from the interaction point along the beam, mm, signed.
-        cluster_mass: [jets] invariant mass of the clusters, GeV.
-        cluster_width: [jets] mean distance of the clusters from their centre, weighted by pt.
-    """
-
-    pt: FloatArray | None = None
-    eta: FloatArray | None = None
-    phi: FloatArray | None = None
-    llp_eta: FloatArray | None = None
-    llp_lxy: FloatArray | None = None
-    llp_lz: FloatArray | None = None
-    cluster_mass: FloatArray | None = None
-    cluster_width: FloatArray | None = None
-
-    def fits(self, jets: int) -> bool:
-        """True where every array that is there is [jets]."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return all(column is None or column.shape == (jets,) for column in values)
-
-
 BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredJets:
-    """Main-sample jets (signal, QCD, BIB) with their scores; checked when made.
+    """Table of jets with their scores: of a main sample (signal, QCD, BIB) or of control regions; checked when made.
 
     Attributes:
         scores: [jets, 3], the outputs in the order of `Label`: QCD, signal, BIB.
-        labels: [jets], see `Label`.
-        weights: [jets], any scale per class: all figures normalise a class by itself. May be negative.
-        higgs_mass: [jets] true mH of signal jets in GeV, anything for the others; None where not known.
-        scalar_mass: [jets] true mS likewise.
-        kinematics: quantities that efficiencies are shown against; None where not known.
+        labels: [jets], see `Label`; in control regions `CONTROL_MC` and `CONTROL_DATA`.
+        weights: [jets]; may be negative. Of main jets of any scale per class, as all metrics normalise a class by
+            itself; of control jets the matched weights.
+        columns: further columns by name, [jets] each; NaN for a jet of which the value is not known. Names in use:
+            'mH', 'mS': true masses of signal jets, anything for the others [GeV].
+            'scaled_pt': (pt - min) / (max - min) as in the training file, in [0, 1] for the default range.
+            'pt' (not scaled) [GeV], 'eta', 'phi' [rad].
+            'llp_eta', 'llp_lxy', 'llp_lz': true long-lived particle of signal jets: eta, distance of its decay from
+            the beam, and signed distance from the interaction point along the beam [mm].
+            'cluster_mass' [GeV], 'cluster_width': see `sculpting.cluster_mass_and_width`.
+        events: [jets] a number that all jets of an event share; None where each jet counts as an event.
+        region_names: names of the control regions if there are several, or of those that are judged only.
+        region: [jets], number of each jet's region; None if there is one without a name.
 
     Raises:
         NonFiniteInput: a score or weight is NaN or infinite.
@@ -152,24 +129,81 @@ class ScoredJets:
     scores: FloatArray
     labels: NDArray[np.integer[Any]]
     weights: FloatArray
-    higgs_mass: FloatArray | None = None
-    scalar_mass: FloatArray | None = None
-    kinematics: JetKinematics | None = None
+    columns: Mapping[str, FloatArray] = field(default_factory=dict)
+    events: NDArray[np.integer[Any]] | None = None
+    region_names: tuple[str, ...] = ()
+    region: NDArray[np.integer[Any]] | None = None
 
     def __post_init__(self) -> None:
         jets = len(self.scores)
-        columns = [self.labels, self.weights, self.higgs_mass, self.scalar_mass]
+        columns = [self.labels, self.weights, self.events, self.region, *self.columns.values()]
         if self.scores.shape != (jets, len(Label)) or any(c is not None and c.shape != (jets,) for c in columns):
             raise ValueError(f"scores {self.scores.shape} must be [jets, {len(Label)}] and all other columns [jets]")
-        if self.kinematics is not None and not self.kinematics.fits(jets):
-            raise ValueError(f"all kinematics must be [{jets}]")
         if not np.isin(self.labels, list(Label)).all():
             raise ValueError(f"labels must be of {[int(label) for label in Label]}, found {np.unique(self.labels)}")
         check_finite("scores", self.scores)
         check_finite("weights", self.weights)
 
+    @classmethod
+    def control(
+        cls,
+        scores: FloatArray,
+        is_data: BoolArray,
+        weights: FloatArray,
+        scaled_pt: FloatArray,
+        events: NDArray[np.integer[Any]] | None = None,
+        region_names: tuple[str, ...] = (),
+        region: NDArray[np.integer[Any]] | None = None,
+    ) -> Self:
+        """Jets of control regions, multijet data and MC.
+
+        Args:
+            scores, weights, events, region_names, region: see `ScoredJets`.
+            is_data: [jets], true for data, false for MC.
+            scaled_pt: [jets], see `columns`.
+
+        Raises:
+            NonFiniteInput: a score, weight or pt is NaN or infinite.
+            ValueError: the shapes do not fit.
+        """
+        if is_data.dtype != np.bool_:
+            raise ValueError(f"is_data must be boolean, found {is_data.dtype}")
+        for name, values in (("scores", scores), ("weights", weights), ("jet pt", scaled_pt)):
+            check_finite(f"control-region {name}", values)
+        labels = np.where(is_data, CONTROL_DATA, CONTROL_MC).astype(np.int8)
+        return cls(scores, labels, weights, {"scaled_pt": scaled_pt}, events, region_names, region)
+
     def __len__(self) -> int:
         return len(self.scores)
+
+    def take(self, rows: NDArray[np.intp]) -> Self:
+        """The jets at some positions, in that order; their region has no name any more."""
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        events = None if self.events is None else self.events[rows]
+        return type(self)(self.scores[rows], self.labels[rows], self.weights[rows], columns, events)
+
+    def with_columns(self, **columns: FloatArray) -> Self:
+        """The same jets with further columns, [jets] each."""
+        return replace(self, columns={**self.columns, **columns})
+
+    @property
+    def higgs_mass(self) -> FloatArray | None:
+        """[jets] true mH of signal jets in GeV; None where not known."""
+        return self.columns.get("mH")
+
+    @property
+    def scaled_pt(self) -> FloatArray:
+        """[jets], see `columns`. Raises KeyError without that column."""
+        return self.columns["scaled_pt"]
+
+    @cached_property
+    def is_data(self) -> BoolArray:
+        """[jets] true for data of a control region."""
+        return np.asarray(self.labels == CONTROL_DATA)
+
+    def by_region(self) -> dict[str, Self]:
+        """The jets of each region that has a name, by name."""
+        return {name: self.take(np.flatnonzero(self.region == number)) for number, name in enumerate(self.region_names)}
 
     def count(self, label: Label) -> int:
         """Number of jets with a label."""
@@ -205,55 +239,3 @@ class ScoredJets:
     def positions(self) -> tuple[NDArray[np.intp], ...]:
         """Positions of the jets of each label, in the order of `Label`."""
         return tuple(np.flatnonzero(self.labels == label) for label in Label)
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredControlJets:
-    """Control-region jets (multijet data and MC) with their scores; checked when made.
-
-    Attributes:
-        scores: [jets, 3], the outputs in the order of `Label`.
-        is_data: [jets], true for data, false for MC.
-        weights: [jets], the matched control weights. May be negative.
-        scaled_pt: [jets], (pt - min) / (max - min) as in the training file, in [0, 1] for the default range.
-        events: [jets] a number that all jets of an event share; None where each jet counts as an event.
-        region_names: names of the control regions where there are several, or of those that are judged only.
-        region: [jets], number of each jet's region; None where there is one without a name.
-
-    Raises:
-        NonFiniteInput: a score, weight or pt is NaN or infinite.
-        ValueError: the shapes do not fit.
-    """
-
-    scores: FloatArray
-    is_data: BoolArray
-    weights: FloatArray
-    scaled_pt: FloatArray
-    events: NDArray[np.integer[Any]] | None = None
-    region_names: tuple[str, ...] = ()
-    region: NDArray[np.integer[Any]] | None = None
-
-    def __post_init__(self) -> None:
-        jets = len(self.scores)
-        columns = (self.is_data, self.weights, self.scaled_pt, self.events, self.region)
-        if self.scores.shape != (jets, len(Label)) or any(c is not None and c.shape != (jets,) for c in columns):
-            raise ValueError(f"scores {self.scores.shape} must be [jets, {len(Label)}] and all other columns [jets]")
-        if self.is_data.dtype != np.bool_:
-            raise ValueError(f"is_data must be boolean, found {self.is_data.dtype}")
-        check_finite("control-region scores", self.scores)
-        check_finite("control-region weights", self.weights)
-        check_finite("control-region jet pt", self.scaled_pt)
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def by_region(self) -> "dict[str, ScoredControlJets]":
-        """The jets of each region that has a name, by name."""
-        found = {}
-        for number, name in enumerate(self.region_names):
-            here = np.flatnonzero(self.region == number)
-            events = None if self.events is None else self.events[here]
-            found[name] = ScoredControlJets(
-                self.scores[here], self.is_data[here], self.weights[here], self.scaled_pt[here], events
-            )
-        return found

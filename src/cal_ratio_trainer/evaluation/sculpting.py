@@ -7,7 +7,7 @@ compared with each other at the same signal efficiency.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ def sculpting(jets: ScoredJets) -> tuple[Sculpting, ...]:
     """A network at each of `EFFICIENCIES`; none without signal.
 
     Args:
-        jets: main-sample jets whose kinematics have pt, and mass and width of the clusters where these are known.
+        jets: main-sample jets with a column of pt, and of mass and width of the clusters if these are known.
     """
     return tuple(_at(jets, efficiency) for efficiency in EFFICIENCIES) if jets.count(Label.SIGNAL) else ()
 
@@ -104,10 +104,8 @@ def cluster_mass_and_width(jets: Jets, scaling: Scaling) -> tuple[FloatArray, Fl
 
 
 def with_clusters(scored: ScoredJets, shapes: tuple[FloatArray, FloatArray] | None) -> ScoredJets:
-    """The same jets with mass and width of their clusters, `cluster_mass_and_width`, among the kinematics."""
-    if shapes is None or scored.kinematics is None:
-        return scored
-    return replace(scored, kinematics=replace(scored.kinematics, cluster_mass=shapes[0], cluster_width=shapes[1]))
+    """The same jets with mass and width of their clusters, `cluster_mass_and_width`."""
+    return scored if shapes is None else scored.with_columns(cluster_mass=shapes[0], cluster_width=shapes[1])
 
 
 def _at(jets: ScoredJets, efficiency: float) -> Sculpting:
@@ -124,9 +122,9 @@ def _at(jets: ScoredJets, efficiency: float) -> Sculpting:
 def _shapes(jets: ScoredJets, passes: BoolArray) -> Iterator[tuple[str, KsComparison]]:
     rows = jets.positions[Label.QCD]
     for quantity in _QUANTITIES:
-        values: FloatArray | None = getattr(jets.kinematics, quantity, None)
-        if values is None:
+        if quantity not in jets.columns:
             continue
+        values = jets.columns[quantity]
         known = rows[np.isfinite(values[rows])]
         taken, rest = (
             WeightedSample(values[some], jets.weights[some]) for some in (known[passes[known]], known[~passes[known]])

@@ -33,7 +33,7 @@ from cal_ratio_trainer.evaluation.ks import (
 )
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
 from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, QCD_ONLY, RocCurve, roc_curve
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.significance import SignificanceScan, all_scans
 
 _FORMAT = 1
@@ -101,8 +101,8 @@ class RegionFigures:
 
 
 def figures_of_regions(
-    control: ScoredControlJets | None,
-    judged: ScoredControlJets | None = None,
+    control: ScoredJets | None,
+    judged: ScoredJets | None = None,
     pt_ranges: tuple[PtRange, ...] = PT_RANGES,
     c2st_seed: int | None = None,
     max_jets: int = MAX_JETS,
@@ -223,11 +223,11 @@ class TestFigures:
 
 def evaluate_test_sample(
     jets: ScoredJets,
-    control: ScoredControlJets | None = None,
+    control: ScoredJets | None = None,
     train: ScoredJets | None = None,
     pt_ranges: tuple[PtRange, ...] = PT_RANGES,
     c2st_seed: int | None = None,
-    judged: ScoredControlJets | None = None,
+    judged: ScoredJets | None = None,
 ) -> TestFigures:
     """All figures of merit of a network.
 

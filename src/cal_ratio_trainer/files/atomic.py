@@ -87,14 +87,20 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     try:
         yield temporary
         if durable:
-            _flush_to_disk(temporary)
+            # Without this a crash of the machine can leave a renamed but empty file.
+            descriptor = os.open(temporary, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         temporary.replace(path)
     except OSError as error:
-        number = _number_of(error, temporary)
-        if number is None:
+        names_it = error.filename in (temporary, str(temporary))
+        # An error without a name is of this file if only writing gives it.
+        if error.errno is None or not (names_it or (error.filename is None and error.errno in ERRORS_OF_WRITING)):
             raise
         # In the name of the file that was asked for.
-        raise OSError(number, os.strerror(number), str(path)) from error
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -114,7 +120,7 @@ def create(path: Path, content: bytes) -> bool:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            # Two names where the answer of a file server was lost, and the link was asked for twice.
+            # Two names if the answer of a file server was lost, and the link was asked for twice.
             return temporary.stat().st_nlink > 1
         except OSError:
             return _created_in_place(path, content)
@@ -185,21 +191,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Writes a binary file, complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
-
-
-def _number_of(error: OSError, temporary: Path) -> int | None:
-    """The number of an error of writing this file: it names the file, or none and can be of nothing else; else None."""
-    names_it = error.filename in (temporary, str(temporary))
-    return error.errno if names_it or (error.filename is None and error.errno in ERRORS_OF_WRITING) else None
-
-
-def _flush_to_disk(path: Path) -> None:
-    # Without this a crash of the machine can leave a renamed but empty file.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sha256_of(path: Path) -> str:

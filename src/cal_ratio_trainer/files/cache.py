@@ -23,7 +23,7 @@ _WHAT_TELLS_VERSIONS = ("ETag", "etag", "checksum", "mtime", "LastModified", "La
 
 
 def default_cache_path() -> Path:
-    """The folder that copies are kept in where no other is given, e.g. ~/.cache/cal_ratio_trainer."""
+    """The folder that copies are kept in if no other is given, e.g. ~/.cache/cal_ratio_trainer."""
     return user_cache_path("cal_ratio_trainer", appauthor=False)
 
 
@@ -108,7 +108,7 @@ def _announced(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fetch(url: str, system: Any, remote_path: str, copy: Path, said: dict[str, Any]) -> dict[str, Any]:
-    """Fetches the content; returns its version from the headers that came with it, where the server sends any."""
+    """Fetches the content; returns its version from the headers that came with it, if the server sends any."""
     size = said.get("size")
     try:
         with replacing(copy) as temporary, progress(f"fetch {copy.name}", size, "bytes") as line:

@@ -21,7 +21,7 @@ def parsed(text: str | bytes, bad_numbers: bool = False) -> Any:
     """Parses a JSON text.
 
     Args:
-        text: of the file.
+        text: content of the file.
         bad_numbers: accept NaN and infinities as Python writes them.
 
     Raises:
@@ -83,7 +83,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def quoted(name: str) -> str:
-    r"""Writes a file name as one line of UTF-8: unchanged where that is possible, else as a JSON string.
+    r"""Writes a file name as one line of UTF-8: unchanged if that is possible, else as a JSON string.
 
     >>> quoted("a b.root"), quoted("a\nb.root"), quoted("a\udcff.root")
     ('a b.root', '"a\\nb.root"', '"a\\udcff.root"')

@@ -28,6 +28,18 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.errors import InputFileError
 
+_BLOCK = np.dtype([("end", "<u8"), ("crc", "<u4")])
+
+_MAGIC = b"CRTBLKS1"
+
+_TRAILER_BYTES = 8 + 32 + len(_MAGIC)
+
+_END_BYTES = 8  # length of the footer (uint32) and PAR1
+
+_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
+
+_NO_MEMORY = "cannot be read: there is too little memory, or its counts are damaged"
+
 
 @dataclass(frozen=True)
 class StoredTable:
@@ -35,7 +47,7 @@ class StoredTable:
 
     Attributes:
         start: offset of its first byte. [bytes]
-        size: of its Arrow stream. [bytes]
+        size: length of its Arrow stream. [bytes]
         crc: CRC-32 of the stream.
     """
 
@@ -56,20 +68,12 @@ def append_table(file: IO[bytes], table: pa.Table, compression: str | None = Non
 
 
 def read_table(file: IO[bytes], stored: StoredTable, path: Path) -> pa.Table:
-    """Reads a table; `path` names the file in messages. Raises InputFileError where the bytes have changed."""
+    """Reads a table; `path` names the file in messages. Raises InputFileError if the bytes have changed."""
     file.seek(stored.start)
     content = file.read(stored.size)
     if len(content) != stored.size or zlib.crc32(content) != stored.crc:
         raise InputFileError(path, "was damaged between writing and reading (a bad disk?); run the command again")
     return pa.ipc.open_stream(pa.py_buffer(content)).read_all()
-
-
-_BLOCK = np.dtype([("end", "<u8"), ("crc", "<u4")])
-_MAGIC = b"CRTBLKS1"
-_TRAILER_BYTES = 8 + 32 + len(_MAGIC)
-_END_BYTES = 8  # length of the footer (uint32) and PAR1
-_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
-_NO_MEMORY = "cannot be read: there is too little memory, or its counts are damaged"
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
@@ -123,7 +127,7 @@ def read_row_group(path: Path, file: pq.ParquetFile, group: int, columns: Sequen
 
 
 def refuse_missing_rows(path: Path, file: pq.ParquetFile, group: int, rows: int, columns: Sequence[str] | None) -> None:
-    """Raises InputFileError where the number of rows read from a row group differs from that in the footer."""
+    """Raises InputFileError if the number of rows read from a row group differs from that in the footer."""
     expected = file.metadata.row_group(group).num_rows
     if rows != expected:
         named = f"column {columns[0]}" if columns and len(columns) == 1 else f"row group {group}"
@@ -159,8 +163,8 @@ class ParquetOutput:
 
     Args:
         path: the file.
-        schema: of all tables.
-        options: of `pyarrow.parquet.ParquetWriter`.
+        schema: schema of all tables.
+        options: options of `pyarrow.parquet.ParquetWriter`.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, **options: Any) -> None:
@@ -300,7 +304,7 @@ def _insert_blocks(path: Path, written: Sequence[tuple[int, int]]) -> None:
 
 
 def _blocks_in(path: Path, file: BinaryIO) -> NDArray[Any] | None:
-    """Reads the table of blocks; None without one. Raises InputFileError where it or the footer is damaged."""
+    """Reads the table of blocks; None without one. Raises InputFileError if it or the footer is damaged."""
     start = _footer_start(file, os.fstat(file.fileno()).st_size)
     if start < _TRAILER_BYTES:
         return None

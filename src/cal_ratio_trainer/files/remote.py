@@ -26,7 +26,7 @@ MAX_BYTES = 64 << 30
 """Upper limit on a file whose length the server does not announce. [bytes]"""
 
 FREE_MARGIN_BYTES = 1 << 30
-"""Free disk space that a file of unannounced length leaves; half of the free space where that is less. [bytes]"""
+"""Free disk space that a file of unannounced length leaves; half of the free space if that is less. [bytes]"""
 
 _FOR_GOOD = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 _FOR_GOOD_IN_XROOTD = ("[3010]", "[3011]", "[3005]", "No such file", "Permission denied", "Not authorized")
@@ -80,7 +80,7 @@ def persistently(ask: Callable[[], _Result], what: str) -> _Result:
         except Exception as error:
             if not may_pass(error):
                 raise
-            # Not all at the same time, where many processes met the same server.
+            # Not all at the same time, if many processes met the same server.
             wait_s *= random.uniform(0.75, 1.25)
             _log.warning("%s failed (%s); trying again in %.0f s", what, in_words(error), wait_s)
             time.sleep(wait_s)
@@ -88,7 +88,7 @@ def persistently(ask: Callable[[], _Result], what: str) -> _Result:
 
 
 def may_pass(error: BaseException) -> bool:
-    """True where a retry may succeed: the connection broke, or the server is overloaded or starting."""
+    """True if a retry may succeed: the connection broke, or the server is overloaded or starting."""
     status = getattr(error, "status", None)
     if isinstance(status, int):
         return status >= _SERVERS_OWN_FAULT or status in _WORTH_ASKING_AGAIN

@@ -19,9 +19,9 @@ class ProcessName:
 
     Attributes:
         host: the name of its machine, for messages.
-        machine: identifies the machine, this boot of it and the container; empty where that is not known.
-        pid: its number there.
-        start: when it was started, as the machine counts; empty where that is not known.
+        machine: identifies the machine, this boot of it and the container; empty if that is not known.
+        pid: process number there.
+        start: when it was started, as the machine counts; empty if that is not known.
     """
 
     host: str
@@ -48,7 +48,7 @@ class ProcessName:
 
 
 def is_gone(process: ProcessName) -> bool:
-    """True where a process is known to have ended: it ran on this machine, and no longer does."""
+    """True if a process is known to have ended: it ran on this machine, and no longer does."""
     if not process.machine or process.machine != _machine():
         return False
     return _has_ended(process.pid, lambda start: start == process.start)
@@ -100,7 +100,7 @@ def _machine() -> str:
 
 
 def _state_and_start(pid: int) -> tuple[str, str]:
-    """Letter of the state and time of the start of a process; both empty where the machine does not tell."""
+    """Letter of the state and time of the start of a process; both empty if the machine does not tell."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
         return fields[0], fields[19]

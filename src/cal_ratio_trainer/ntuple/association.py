@@ -8,6 +8,8 @@ from cal_ratio_trainer.jets.ragged import IndexArray, Ragged
 from cal_ratio_trainer.jets.schema import Constituent
 from cal_ratio_trainer.ntuple.reading import Column, Doubles, Lists, NestedLists
 
+_NO_JET = -1
+
 
 def wrapped(angle: Doubles) -> Doubles:
     """Angles brought to [-pi, pi).
@@ -33,7 +35,7 @@ def make_relative(kind: Constituent, values: Doubles, owners: IndexArray, jet_ax
     """Replaces absolute by relative angles, in place: relative to the first constituent of the jet or to its axis.
 
     Args:
-        kind: of the constituents; its schema says which features are angles, and their origin.
+        kind: kind of the constituents; its schema says which features are angles, and their origin.
         values: [constituents, features], in the order of the jets, the leading constituent first.
         owners: [constituents], for each the position of its jet, rising.
         jet_axis: [jets, 2], eta and phi.
@@ -55,15 +57,12 @@ def make_relative(kind: Constituent, values: Doubles, owners: IndexArray, jet_ax
                 values[:, column] = wrapped(values[:, column] - phi)
 
 
-_NO_JET = -1
-
-
 @dataclass(frozen=True)
 class JetTable:
     """Finds a kept jet by its event and its index there.
 
     Attributes:
-        position: [all jets], position among the kept jets at first jet of the event + index, -1 where there is none.
+        position: [all jets], position among the kept jets at first jet of the event + index, -1 if there is none.
         first: [events + 1], the first jet of each event.
         axis: [kept jets, 2], eta and phi.
     """
@@ -78,7 +77,7 @@ class JetTable:
 
         Args:
             event: [kept jets], event in the chunk.
-            index: [kept jets], index in the event, below the number of its jets; negative where it has none.
+            index: [kept jets], index in the event, below the number of its jets; negative if it has none.
             first: [events + 1], the first jet of each event.
             axis: [kept jets, 2], eta and phi.
         """
@@ -103,8 +102,8 @@ def associate(kind: Constituent, columns: dict[str, Column], jets: JetTable) -> 
     """The constituents of one kind of the kept jets, finished: sorted, cut to the limit, in relative coordinates.
 
     Args:
-        kind: of the constituents; its schema says what they are sorted by.
-        columns: its branches of this chunk and its index branch; all lists of the same lengths.
+        kind: kind of the constituents; its schema says what they are sorted by.
+        columns: branches of this chunk and its index branch; all lists of the same lengths.
         jets: the kept jets.
 
     Returns:

@@ -18,7 +18,7 @@ from cal_ratio_trainer.ntuple import summary as counted
 from cal_ratio_trainer.ntuple.association import JetTable, associate, delta_r
 from cal_ratio_trainer.ntuple.events import EventChunk, events_that_pass, jets_that_pass, read_events, whole_numbers_of
 from cal_ratio_trainer.ntuple.reading import Doubles, Lists, Ntuple, as_doubles, check_index, same_lengths
-from cal_ratio_trainer.ntuple.request import MAX_JET_ETA, Selection
+from cal_ratio_trainer.ntuple.request import MAX_JET_ETA, JetSelection
 from cal_ratio_trainer.ntuple.summary import Tally
 
 MAX_LLP_DELTA_R = 0.4
@@ -59,7 +59,7 @@ class Matches:
 
     Attributes:
         jet: [matches] position of the jet, rising.
-        point: [matches] position of what it belongs to (the nearest, where several claim one jet).
+        point: [matches] position of what it belongs to (the nearest, if several claim one jet).
         delta_r: [matches] distance between the two.
     """
 
@@ -69,23 +69,23 @@ class Matches:
 
 
 @dataclass(frozen=True)
-class ChosenJets:
+class SelectedJets:
     """The jets that are kept, in the order of the events, in each event the hardest first.
 
     Attributes:
         jets: [kept jets] positions among all jets of the chunk.
-        truth: columns of the long-lived particle, [kept jets] each; zeros where there is none.
+        truth: columns of the long-lived particle, [kept jets] each; zeros if there is none.
     """
 
     jets: IndexArray
     truth: Mapping[str, NDArray[Any]]
 
-    def where(self, kept: NDArray[np.bool_]) -> "ChosenJets":
+    def where(self, kept: NDArray[np.bool_]) -> "SelectedJets":
         """Some of them."""
-        return ChosenJets(self.jets[kept], {name: values[kept] for name, values in self.truth.items()})
+        return SelectedJets(self.jets[kept], {name: values[kept] for name, values in self.truth.items()})
 
 
-def convert_chunk(ntuple: Ntuple, entries: range, selection: Selection, tally: Tally) -> Jets:
+def convert_chunk(ntuple: Ntuple, entries: range, selection: JetSelection, tally: Tally) -> Jets:
     """The kept jets of some entries, in the order of the events, in each event the hardest first.
 
     Args:
@@ -110,7 +110,7 @@ def convert_chunk(ntuple: Ntuple, entries: range, selection: Selection, tally: T
     return Jets.from_columns(_scalars(chunk, chosen, selection), constituents, selection.schema)
 
 
-def choose_jets(chunk: EventChunk, selection: Selection, tally: Tally) -> ChosenJets:
+def choose_jets(chunk: EventChunk, selection: JetSelection, tally: Tally) -> SelectedJets:
     """Applies the selection to the events of a chunk; a jet comes once.
 
     Raises:
@@ -130,7 +130,7 @@ def choose_jets(chunk: EventChunk, selection: Selection, tally: Tally) -> Chosen
     return _not_too_many(_of_data_type(chunk, kept, jets, selection, tally), chunk, selection, tally)
 
 
-def _after_event_cuts(chunk: EventChunk, selection: Selection, tally: Tally) -> NDArray[np.bool_]:
+def _after_event_cuts(chunk: EventChunk, selection: JetSelection, tally: Tally) -> NDArray[np.bool_]:
     """For each jet whether its event is kept and it is as clean as asked for, [all jets]."""
     events = np.ones(len(chunk.entries), dtype=bool)
     for cut in selection.event_cuts:
@@ -143,18 +143,20 @@ def _after_event_cuts(chunk: EventChunk, selection: Selection, tally: Tally) -> 
     return left
 
 
-def _of_data_type(chunk: EventChunk, kept: IndexArray, jets: Points, selection: Selection, tally: Tally) -> ChosenJets:
+def _of_data_type(
+    chunk: EventChunk, kept: IndexArray, jets: Points, selection: JetSelection, tally: Tally
+) -> SelectedJets:
     """The jets that belong to what the data type asks for: a decay, a tagged trigger jet, or nothing."""
     if selection.data_type is DataType.SIGNAL:
         return _matched_to_llp(chunk, kept, jets, tally)
     no_truth = {name: np.zeros(len(kept)) for name in _LLP_COLUMNS.values()}
     if selection.data_type is DataType.BIB:
         found = _matched_to_trigger(chunk, jets, selection.max_hlt_delta_r, tally)
-        return ChosenJets(kept[found.jet], {name: values[found.jet] for name, values in no_truth.items()})
-    return ChosenJets(kept, no_truth)
+        return SelectedJets(kept[found.jet], {name: values[found.jet] for name, values in no_truth.items()})
+    return SelectedJets(kept, no_truth)
 
 
-def _matched_to_llp(chunk: EventChunk, kept: IndexArray, jets: Points, tally: Tally) -> ChosenJets:
+def _matched_to_llp(chunk: EventChunk, kept: IndexArray, jets: Points, tally: Tally) -> SelectedJets:
     lists = same_lengths(chunk.file, chunk.columns, names.LLPS)
     pt, eta, phi, lxy, lz = (as_doubles(each.values) for each in lists)
     inside = np.flatnonzero(decays_in_calorimeter(eta, lxy, lz))
@@ -164,7 +166,7 @@ def _matched_to_llp(chunk: EventChunk, kept: IndexArray, jets: Points, tally: Ta
     tally.add_step("jet matched to the decay", len(found.jet), jets.event[found.jet], chunk.weights)
     llp = inside[found.point]
     truth = {_LLP_COLUMNS[name]: values[llp] for name, values in zip(names.LLPS, (pt, eta, phi, lxy, lz), strict=True)}
-    return ChosenJets(kept[found.jet], truth)
+    return SelectedJets(kept[found.jet], truth)
 
 
 def _matched_to_trigger(chunk: EventChunk, jets: Points, max_delta_r: float | None, tally: Tally) -> Matches:
@@ -184,8 +186,8 @@ def _add_step_of_events(tally: Tally, step: str, passing: IndexArray, jet_event:
     tally.add_step(step, len(left), left, chunk.weights)
 
 
-def _not_too_many(chosen: ChosenJets, chunk: EventChunk, selection: Selection, tally: Tally) -> ChosenJets:
-    """The hardest jets of each event only, where that was asked for."""
+def _not_too_many(chosen: SelectedJets, chunk: EventChunk, selection: JetSelection, tally: Tally) -> SelectedJets:
+    """The hardest jets of each event only, if that was asked for."""
     if selection.max_jets_per_event is None:
         return chosen
     event = chunk.event[chosen.jets]
@@ -258,7 +260,7 @@ def _first_of_each(group: IndexArray, distance: Doubles) -> IndexArray:
 
 
 def _constituents(
-    ntuple: Ntuple, chunk: EventChunk, chosen: ChosenJets, schema: Schema, tally: Tally
+    ntuple: Ntuple, chunk: EventChunk, chosen: SelectedJets, schema: Schema, tally: Tally
 ) -> dict[str, Ragged]:
     if not len(chosen.jets):
         return _no_constituents(schema)
@@ -288,7 +290,7 @@ def _no_constituents(schema: Schema) -> dict[str, Ragged]:
     return {kind.name: Ragged.empty(len(kind.features)) for kind in schema.constituents}
 
 
-def _scalars(chunk: EventChunk, chosen: ChosenJets, selection: Selection) -> dict[str, Any]:
+def _scalars(chunk: EventChunk, chosen: SelectedJets, selection: JetSelection) -> dict[str, Any]:
     """The scalar columns, [kept jets] each; what is not known is null."""
     event, jets, data_type = chunk.event[chosen.jets], chosen.jets, selection.data_type
     is_signal = data_type is DataType.SIGNAL
@@ -319,8 +321,8 @@ def _scalars(chunk: EventChunk, chosen: ChosenJets, selection: Selection) -> dic
     return columns | {name: _per_jet(chunk, chosen, name, "keep_branches") for name in kept}
 
 
-def _per_jet(chunk: EventChunk, chosen: ChosenJets, branch: str, asked_by: str) -> NDArray[Any]:
-    """A branch of one number per jet or per event, [kept jets]. Raises InputFileError where it is neither."""
+def _per_jet(chunk: EventChunk, chosen: SelectedJets, branch: str, asked_by: str) -> NDArray[Any]:
+    """A branch of one number per jet or per event, [kept jets]. Raises InputFileError if it is neither."""
     column = chunk.columns[branch]
     if isinstance(column, Lists) and np.array_equal(column.offsets, chunk.jets[0].offsets):
         return column.values[chosen.jets]

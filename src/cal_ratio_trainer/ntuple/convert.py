@@ -9,7 +9,7 @@ from cal_ratio_trainer.errors import InputFileError, UserError
 from cal_ratio_trainer.files.atomic import refuse_unusable_folder
 from cal_ratio_trainer.files.remote import in_words
 from cal_ratio_trainer.ntuple.file_conversion import convert_piece, convert_whole, join_pieces, looked_at_again
-from cal_ratio_trainer.ntuple.request import Request, requests_for
+from cal_ratio_trainer.ntuple.request import ConversionRequest, requests_for
 from cal_ratio_trainer.ntuple.summary import ConversionRow, ConversionSummary, Status, record_failures
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.workers.executor import TaskFailed, WorkerLost
@@ -34,7 +34,7 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
         OSError: an output cannot be written.
     """
     if not settings.output_path.is_dir():
-        # One that is there needs no writing where all files are done.
+        # One that is there needs no writing if all files are done.
         refuse_unusable_folder(settings.output_path, "output_path")
     requests, not_found = requests_for(settings)
     with progress("convert", None, "events") as line:
@@ -55,16 +55,16 @@ def convert_files(settings: ConvertSettings) -> ConversionSummary:
     return ConversionSummary((*rows, *not_found))
 
 
-def _begun(request: Request) -> Request:
+def _begun(request: ConversionRequest) -> ConversionRequest:
     # An output that is not there now can appear only if a worker is lost after writing it; it is written again.
     return replace(request, overwrite=request.overwrite or not request.output.exists())
 
 
-def _elsewhere(request: Request) -> ConversionRow:
+def _elsewhere(request: ConversionRequest) -> ConversionRow:
     return _row(request, Status.ELSEWHERE, "another process converts it")
 
 
-def _failed(request: Request, error: BaseException) -> ConversionRow:
+def _failed(request: ConversionRequest, error: BaseException) -> ConversionRow:
     _log.info("%s: not converted", request.file, exc_info=error)
     if isinstance(error, InputFileError) and error.file == request.file:
         reason = error.reason
@@ -84,7 +84,7 @@ def _failed(request: Request, error: BaseException) -> ConversionRow:
     return _row(request, Status.FAILED, reason)
 
 
-def _row(request: Request, status: Status, reason: str) -> ConversionRow:
+def _row(request: ConversionRequest, status: Status, reason: str) -> ConversionRow:
     return ConversionRow(request.file, request.output, status, reason, data_type=request.selection.data_type)
 
 

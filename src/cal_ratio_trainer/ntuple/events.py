@@ -25,7 +25,7 @@ from cal_ratio_trainer.ntuple.reading import (
     lists_of,
     same_lengths,
 )
-from cal_ratio_trainer.ntuple.request import Cut, Selection, branch_of
+from cal_ratio_trainer.ntuple.request import Cut, JetSelection, branch_of
 from cal_ratio_trainer.ntuple.summary import Tally
 
 JET_CLEAN = "jet_isClean_LooseBadLLP"
@@ -33,6 +33,11 @@ JET_INDEX = "nn_jet_index"
 RUN, EVENT, CHANNEL, WEIGHT = "runNumber", "eventNumber", "mcChannelNumber", "mcEventWeight"
 LLP_PT, LLP_ETA, LLP_PHI, LLP_LXY, LLP_LZ = LLPS = ("llp_pT", "llp_eta", "llp_phi", "llp_Lxy", "llp_Lz")
 HLT_PT, HLT_ETA, HLT_PHI, HLT_BIB = HLT_JETS = ("HLT_jet_pT", "HLT_jet_eta", "HLT_jet_phi", "HLT_jet_isBIB")
+
+_ROWS = ""
+"""Stands for no column: a condition without any (1 < 2) learns from it how many rows there are."""
+
+_POSITION = re.compile(r"\[(\d+)\]$")
 
 
 def event_branches(data_type: DataType, schema: Schema = CALRATIO_2019) -> tuple[str, ...]:
@@ -48,18 +53,18 @@ def event_branches(data_type: DataType, schema: Schema = CALRATIO_2019) -> tuple
 
 
 def required_branches(data_type: DataType, schema: Schema = CALRATIO_2019) -> tuple[str, ...]:
-    """All branches that this type and schema need, those of the constituents included."""
+    """All branches that this type and schema need, constituents included."""
     constituents = (name for kind in schema.constituents for name in (kind.index_branch, *kind.branches))
     return (*event_branches(data_type, schema), *constituents)
 
 
-def check_branches(file: str, selection: Selection, present: Collection[str]) -> None:
+def check_branches(file: str, selection: JetSelection, present: Collection[str]) -> None:
     """Checks that a tree has all needed branches, before any are read.
 
     uproot raises for a missing branch of a TTree but leaves out a missing field of an RNTuple without a word.
 
     Args:
-        file: its name, for messages.
+        file: name of the file, for messages.
         selection: selection of jets.
         present: the branches that are there.
 
@@ -85,7 +90,7 @@ class EventChunk:
     """The events of a chunk as read, without constituents.
 
     Attributes:
-        file: its name, for messages.
+        file: name of the file, for messages.
         entries: numbers of the entries in the tree.
         columns: the branches of events and jets.
         jets: jet pt, eta, phi and cleaning flag, one list per event each.
@@ -109,7 +114,7 @@ class EventChunk:
         return order
 
 
-def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tally) -> EventChunk:
+def read_events(ntuple: Ntuple, entries: range, selection: JetSelection, tally: Tally) -> EventChunk:
     """Reads some entries and counts them.
 
     Raises:
@@ -142,7 +147,7 @@ def read_events(ntuple: Ntuple, entries: range, selection: Selection, tally: Tal
 
 
 def numbers_of(file: str, columns: dict[str, Column], name: str) -> NDArray[Any]:
-    """A branch that must hold one number per event, [events]. Raises InputFileError where it does not."""
+    """A branch that must hold one number per event, [events]. Raises InputFileError if it does not."""
     column = columns[name]
     if not isinstance(column, np.ndarray):
         raise InputFileError(file, f"branch {name} holds lists, where one number per event is expected")
@@ -204,18 +209,12 @@ def _jet_index(file: str, entries: range, columns: dict[str, Column], pt_branch:
     return index
 
 
-_ROWS = ""
-"""Stands for no column: a condition without any (1 < 2) learns from it how many rows there are."""
-
-_POSITION = re.compile(r"\[(\d+)\]$")
-
-
 def events_that_pass(chunk: EventChunk, cut: Cut) -> NDArray[np.bool_]:
     """For each event of the chunk whether it fulfils a condition, [events].
 
     The condition may use branches of one number per event, and `name[0]`, `name[1]`, ... of lists: of branches with one
-    number per jet, those of the hardest jet, the second, ...; of others in the order of the file. An event that lacks
-    the number has NaN there, so that comparisons with it fail.
+    number per jet, the numbers of the hardest jet, the second, ...; of others in the order of the file. An event that
+    lacks the number has NaN there, so that comparisons with it fail.
 
     Raises:
         InputFileError: a branch cannot be used so.

@@ -21,7 +21,7 @@ from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple.chunk import convert_chunk, no_jets
 from cal_ratio_trainer.ntuple.events import check_branches, required_branches
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
-from cal_ratio_trainer.ntuple.request import Request
+from cal_ratio_trainer.ntuple.request import ConversionRequest
 from cal_ratio_trainer.ntuple.summary import ConversionRow, Status, Tally, sample_name
 from cal_ratio_trainer.workers.executor import Report
 from cal_ratio_trainer.workers.files import Pieces
@@ -52,7 +52,7 @@ class WrittenPiece:
     seconds: float
 
 
-def convert_whole(report: Report, request: Request, may_be_cut: bool) -> ConversionRow | Pieces:
+def convert_whole(report: Report, request: ConversionRequest, may_be_cut: bool) -> ConversionRow | Pieces:
     """Converts one file unless it is done.
 
     Args:
@@ -83,7 +83,7 @@ def convert_whole(report: Report, request: Request, may_be_cut: bool) -> Convers
         return _write(ntuple, request, with_checksum(source), chunks, start)
 
 
-def convert_piece(report: Report, request: Request, piece: tuple[range, ...]) -> WrittenPiece:
+def convert_piece(report: Report, request: ConversionRequest, piece: tuple[range, ...]) -> WrittenPiece:
     """Converts some chunks of a file to a separate file for `join_pieces`. Raises as above."""
     start, path = time.monotonic(), piece_file(request.output)
     tables: list[StoredTable] = []
@@ -99,7 +99,7 @@ def convert_piece(report: Report, request: Request, piece: tuple[range, ...]) ->
     return WrittenPiece(path, tuple(tables), tuple(tallies), time.monotonic() - start)
 
 
-def join_pieces(report: Report, request: Request, pieces: list[WrittenPiece]) -> ConversionRow:
+def join_pieces(report: Report, request: ConversionRequest, pieces: list[WrittenPiece]) -> ConversionRow:
     """Joins the pieces of a file: the same file, bit for bit, that `convert_whole` makes. Raises as above."""
     start = time.monotonic() - sum(piece.seconds for piece in pieces)
     metadata = JetMetadata(stage="converted", feature_schema=request.selection.schema)
@@ -117,7 +117,7 @@ def join_pieces(report: Report, request: Request, pieces: list[WrittenPiece]) ->
     return row
 
 
-def looked_at_again(request: Request, row: ConversionRow) -> ConversionRow:
+def looked_at_again(request: ConversionRequest, row: ConversionRow) -> ConversionRow:
     """The row of a file that was left to another process: done, if that process is done with it by now."""
     if row.status is not Status.ELSEWHERE or lease_file(request.output).exists():
         return row
@@ -129,14 +129,16 @@ def looked_at_again(request: Request, row: ConversionRow) -> ConversionRow:
 
 
 @contextmanager
-def _opened(request: Request) -> Iterator[Ntuple]:
+def _opened(request: ConversionRequest) -> Iterator[Ntuple]:
     with opened(request.file, request.cache_path) as ntuple:
         if ntuple.entries:
             check_branches(request.file, request.selection, ntuple.branches)
         yield ntuple
 
 
-def _chunks(ntuple: Ntuple, request: Request, ranges: Iterable[range], events: int, report: Report) -> Iterator[Chunk]:
+def _chunks(
+    ntuple: Ntuple, request: ConversionRequest, ranges: Iterable[range], events: int, report: Report
+) -> Iterator[Chunk]:
     """Converts chunk by chunk, each with its own tally."""
     done = 0
     report(done, events)
@@ -149,7 +151,9 @@ def _chunks(ntuple: Ntuple, request: Request, ranges: Iterable[range], events: i
         report(done, events)
 
 
-def _write(ntuple: Ntuple, request: Request, source: InputFile, chunks: Iterable[Chunk], start: float) -> ConversionRow:
+def _write(
+    ntuple: Ntuple, request: ConversionRequest, source: InputFile, chunks: Iterable[Chunk], start: float
+) -> ConversionRow:
     """Writes the output; returns the row with its content."""
     selection, tally, rows = request.selection, Tally(request.selection.data_type.is_simulation), 0
     waiting = [no_jets(selection.schema)]
@@ -183,7 +187,7 @@ def _write(ntuple: Ntuple, request: Request, source: InputFile, chunks: Iterable
     )
 
 
-def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally, rows: int) -> JetMetadata:
+def _metadata(ntuple: Ntuple, request: ConversionRequest, source: InputFile, tally: Tally, rows: int) -> JetMetadata:
     notes = tally.notes()
     if tally.events < ntuple.entries:
         notes.append(f"Only the first {tally.events} of {ntuple.entries} events were read (max_events).")
@@ -205,7 +209,7 @@ def _metadata(ntuple: Ntuple, request: Request, source: InputFile, tally: Tally,
     )
 
 
-def _row(request: Request, status: Status, metadata: JetMetadata, seconds: float) -> ConversionRow:
+def _row(request: ConversionRequest, status: Status, metadata: JetMetadata, seconds: float) -> ConversionRow:
     normalisation, data_type = metadata.normalisation or Normalisation(), request.selection.data_type
     return ConversionRow(
         request.file,
@@ -271,8 +275,8 @@ def _remote_size(file: str) -> int | None:
     return None if size is None else int(size)
 
 
-def previous_result(request: Request, source: InputFile) -> JetMetadata | None:
-    """The metadata of the output where it is there already and is what the request would give; None where it is not.
+def previous_result(request: ConversionRequest, source: InputFile) -> JetMetadata | None:
+    """The metadata of the output where it is there already and is what the request would give; None if it is not.
 
     Raises:
         InputFileError: a file is in the way: of other options, from another input, or not of jets at all.
@@ -304,11 +308,11 @@ def previous_result(request: Request, source: InputFile) -> JetMetadata | None:
 def _is_same(now: InputFile, before: InputFile) -> bool:
     if now.size_bytes != before.size_bytes:
         return False
-    # The checksum takes a reading of the whole file, so it is asked only where the name does not tell.
+    # The checksum takes a reading of the whole file, so it is asked only if the name does not tell.
     return now.path == before.path or (before.sha256 is not None and with_checksum(now).sha256 == before.sha256)
 
 
-def _metadata_of(request: Request) -> JetMetadata:
+def _metadata_of(request: ConversionRequest) -> JetMetadata:
     beside = request.metadata_file
     if beside is None:
         return read_metadata(request.output)

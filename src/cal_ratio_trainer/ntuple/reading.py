@@ -20,12 +20,23 @@ from cal_ratio_trainer.jets.ragged import IndexArray
 
 _CHECKSUM_BYTES = 8
 
+Doubles = NDArray[np.float64]
+
+TREE = "trees_DV_"
+
+EVENT_COUNT = "MetaData_EventCount"
+
+SIMULATION = "cal_ratio_trainer_simulation"
+"""Name of the string in a ROOT file that says what simulated it, if that was not the experiment, e.g. 'demo'."""
+
+_Result = TypeVar("_Result")
+
 
 def verify_when_read(ntuple: Any) -> bool:
     """Verifies the description of an RNTuple opened by uproot, and the checksum of each page when it is read.
 
     Returns:
-        True where all pages have a checksum.
+        True if all pages have a checksum.
 
     Raises:
         ValueError: header, footer or a page list is damaged.
@@ -80,12 +91,9 @@ def _verify(chunk: Any, what: str) -> None:
         raise ValueError(f"the checksum of {what} does not match")
 
 
-Doubles = NDArray[np.float64]
-
-
 @dataclass(frozen=True)
 class Lists:
-    """One list of numbers per event: that of event e is `values[offsets[e]:offsets[e + 1]]`.
+    """One list of numbers per event: the list of event e is `values[offsets[e]:offsets[e + 1]]`.
 
     Attributes:
         values: [all numbers], in the precision of the file.
@@ -160,19 +168,11 @@ def as_doubles(values: NDArray[Any]) -> Doubles:
     return np.asarray(values, dtype=np.float64)
 
 
-TREE = "trees_DV_"
-EVENT_COUNT = "MetaData_EventCount"
-SIMULATION = "cal_ratio_trainer_simulation"
-"""Name of the string in a ROOT file that says what simulated it, where that was not the experiment, e.g. 'demo'."""
-
-_Result = TypeVar("_Result")
-
-
 class Ntuple:
     """The tree `trees_DV_` of one open file (a TTree or an RNTuple; of several cycles the newest); made by `opened`.
 
     Attributes:
-        file: its name, for messages.
+        file: name of the file, for messages.
         entries: number of events.
         branches: the names of its branches or fields, in order.
         typenames: their C++ types, by name.
@@ -203,7 +203,7 @@ class Ntuple:
         return self._reading("its list of branches", codecs_verify, self._tree, names)
 
     def event_count(self) -> dict[str, float]:
-        """The bins of `MetaData_EventCount` by label (by number where some have none); empty without it.
+        """The bins of `MetaData_EventCount` by label (by number if some have none); empty without it.
 
         Raises:
             InputFileError: it is no histogram, or damaged.
@@ -300,7 +300,7 @@ def opened(file: str, cache_path: Path | None = None) -> Iterator[Ntuple]:
     """Opens a file, local or remote, and finds its tree.
 
     Args:
-        file: its name.
+        file: name of the file.
         cache_path: folder with copies of remote files, which are read in their place; None streams them.
 
     Raises:
@@ -332,7 +332,7 @@ def opened(file: str, cache_path: Path | None = None) -> Iterator[Ntuple]:
 
 
 def lists_of(file: str, columns: dict[str, Column], name: str) -> Lists:
-    """A branch that must hold one list per event. Raises InputFileError where it does not."""
+    """A branch that must hold one list per event. Raises InputFileError if it does not."""
     column = columns[name]
     if not isinstance(column, Lists):
         found = "lists of lists" if isinstance(column, NestedLists) else "one number"
@@ -341,7 +341,7 @@ def lists_of(file: str, columns: dict[str, Column], name: str) -> Lists:
 
 
 def same_lengths(file: str, columns: dict[str, Column], names: Sequence[str]) -> list[Lists]:
-    """Branches that describe the same objects. Raises InputFileError where their lists differ in length."""
+    """Branches that describe the same objects. Raises InputFileError if their lists differ in length."""
     lists = [lists_of(file, columns, name) for name in names]
     for name, each in zip(names, lists, strict=True):
         if len(each.values) != len(lists[0].values) or not (each.offsets == lists[0].offsets).all():

@@ -25,6 +25,8 @@ from cal_ratio_trainer.ntuple.summary import FAILED_FILES, ConversionRow, Status
 
 MAX_JET_ETA = 2.5
 
+_WILD = "*?["
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -44,14 +46,14 @@ def branch_of(column: str) -> str:
 
 
 @dataclass(frozen=True)
-class Selection:
+class JetSelection:
     """Selection of jets, and their properties given by the user.
 
     Attributes:
         data_type: type of the file.
         min_jet_pt, max_jet_pt: GeV.
         llp_mH, llp_mS: masses of a signal sample in GeV.
-        max_hlt_delta_r: of BIB, the largest distance from trigger jet to jet; None takes any.
+        max_hlt_delta_r: largest distance of BIB from trigger jet to jet; None takes any.
         keep_branches: further branches to carry through.
         event_cuts, jet_cuts: conditions on events and on jets.
         require_clean_jets: keep only jets that are flagged as clean.
@@ -94,11 +96,11 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Request:
+class ConversionRequest:
     """One file to convert.
 
     Attributes:
-        file: its absolute path or URL.
+        file: absolute path or URL of the ntuple.
         output: path of the result.
         selection: selection of jets.
         layout: 'ragged' or 'flat'.
@@ -111,7 +113,7 @@ class Request:
 
     file: str
     output: Path
-    selection: Selection
+    selection: JetSelection
     layout: str = "ragged"
     max_events: int | None = None
     chunk_events: int = 4000
@@ -129,7 +131,7 @@ class Request:
         """All files that are written for it."""
         return (self.output,) if self.metadata_file is None else (self.output, self.metadata_file)
 
-    def with_absolute_paths(self) -> "Request":
+    def with_absolute_paths(self) -> "ConversionRequest":
         """The same for a process with another current folder."""
         cache_path = self.cache_path.absolute() if self.cache_path is not None else None
         return replace(self, output=self.output.absolute(), cache_path=cache_path)
@@ -155,10 +157,7 @@ class Request:
         }
 
 
-_WILD = "*?["
-
-
-def requests_for(settings: ConvertSettings) -> tuple[list[Request], list[ConversionRow]]:
+def requests_for(settings: ConvertSettings) -> tuple[list[ConversionRequest], list[ConversionRow]]:
     """Requests for the files in the settings' list, one per file in the order of the list, and failed rows.
 
     The rows are for patterns that match nothing.
@@ -173,7 +172,7 @@ def requests_for(settings: ConvertSettings) -> tuple[list[Request], list[Convers
     schema = CALRATIO_2019
     if settings.schema_file is not None:
         schema = extended_schema(str(settings.schema_file), read_yaml(settings.schema_file))
-    requests: dict[Request, None] = {}
+    requests: dict[ConversionRequest, None] = {}
     not_found = []
     for each in settings.input_files:
         files, reason = files_matching(each.input_file)
@@ -211,8 +210,8 @@ def files_matching(pattern: str) -> tuple[list[str], str]:
     """The files that a name, a pattern or a list stands for, and why there are none.
 
     A list is a text file with a name or pattern a line; # begins a comment, and names that are no line of text stand
-    in JSON's quotes. It is given as @NAME; that of the files that could not be converted, failed_files.txt, also by its
-    name alone.
+    in JSON's quotes. It is given as @NAME; the list of the files that could not be converted, failed_files.txt, also by
+    its name alone.
     """
     listed = _listed_in(pattern)
     if listed is None:
@@ -279,16 +278,16 @@ def _found_remotely(pattern: str) -> list[str]:
     )
 
 
-def _request(settings: ConvertSettings, given: ConversionInput, file: str, schema: Schema) -> Request:
+def _request(settings: ConvertSettings, given: ConversionInput, file: str, schema: Schema) -> ConversionRequest:
     data_type = given.data_type or settings.data_type
     if data_type is None:
         raise ConfigError([f"{file}: its data_type must be given"])
     suffix = f".{settings.flat_format}" if settings.layout == "flat" else ".parquet"
     folder = settings.output_path / (given.output_dir or "")
-    return Request(
+    return ConversionRequest(
         file=file,
         output=folder / f"{PurePosixPath(urlsplit(file).path if is_remote(file) else file).stem}{suffix}",
-        selection=Selection(
+        selection=JetSelection(
             data_type=data_type,
             min_jet_pt=settings.min_jet_pt,
             max_jet_pt=settings.max_jet_pt,
@@ -315,9 +314,9 @@ def _cuts(given: Conditions) -> tuple[Cut, ...]:
     return tuple(Cut(name, condition) for name, condition in named_conditions(given).items())
 
 
-def _check_outputs(requests: Iterable[Request]) -> None:
+def _check_outputs(requests: Iterable[ConversionRequest]) -> None:
     """Refuses two files with one output, before anything is done."""
-    first: dict[str, Request] = {}
+    first: dict[str, ConversionRequest] = {}
     for request in requests:
         other = first.setdefault(os.path.abspath(request.output), request)  # noqa: PTH100 - no links followed
         if other is not request:

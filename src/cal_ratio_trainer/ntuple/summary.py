@@ -44,13 +44,21 @@ _SENTENCES = {
     WEIGHT_IN_DATA: "{n} events carry generator weights, so this is simulation although the data type is one of data.",
 }
 
+_MAX_NAMED = 5
+
+FAILED_FILES = "failed_files.txt"
+
+_HEAD = (
+    "# Files that were not converted. Their jets and sums of weights are not in this folder. The reason is above each."
+)
+
 
 @dataclass
 class Tally:
     """Adds up, chunk by chunk.
 
     Attributes:
-        weighted: whether the events have generator weights that are summed.
+        weighted: true if the events have generator weights, which are summed.
         counts: number of occurrences of each unusual value.
     """
 
@@ -90,10 +98,10 @@ class Tally:
         """Counts the remaining events and jets after a step of the selection.
 
         Args:
-            step: its name, the same in every chunk.
+            step: name of the step, the same in every chunk.
             jets: number of remaining jets.
             events: the events in the chunk that are left, in any order, each as often as it likes.
-            weights: of all events of the chunk.
+            weights: weights of all events of the chunk.
         """
         left = np.zeros(len(weights), dtype=bool)
         left[events] = True
@@ -128,9 +136,6 @@ def sentences(counts: Mapping[str, int]) -> list[str]:
     return [sentence.format(n=counts[name]) for name, sentence in _SENTENCES.items() if counts.get(name)]
 
 
-_MAX_NAMED = 5
-
-
 class Status(StrEnum):
     """Result of one file."""
 
@@ -148,14 +153,14 @@ class ConversionRow:
 
     Attributes:
         file: the input.
-        output: the file of jets that belongs to it; None where it was never found out.
+        output: the file of jets that belongs to it; None if it was never found out.
         status: result for the file.
         reason: why it failed or was passed over, a sentence.
         events: number of events read.
         jets: number of jets in the output.
         seconds: duration. [s]
-        data_type: its data type.
-        sample: the same with the numbers of the simulated samples in it, e.g. 'qcd 364702'.
+        data_type: data type of its jets.
+        sample: data type with the numbers of the simulated samples in it, e.g. 'qcd 364702'.
         cutflow: events and jets after each step, of files converted in this call.
         unusual_values: number of unusual values, by name in `tally`.
         unverified: events in the file carry no checksums.
@@ -176,7 +181,7 @@ class ConversionRow:
 
     @property
     def is_converted(self) -> bool:
-        """True where the jets of the file are in its output, by this call or an earlier one."""
+        """True if the jets of the file are in its output, by this call or an earlier one."""
         return self.status in (Status.CONVERTED, Status.ALREADY_DONE)
 
 
@@ -198,7 +203,7 @@ class ConversionSummary(Result):
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        """The files of jets that are complete now, those of other processes included."""
+        """The files of jets that are complete now, outputs of other processes included."""
         return tuple(
             row.output
             for row in self.rows
@@ -207,7 +212,7 @@ class ConversionSummary(Result):
 
     @property
     def output_folder(self) -> Path | None:
-        """The folder that all outputs lie in or below; None where there are none."""
+        """The folder that all outputs lie in or below; None if there are none."""
         folders = [output.parent.absolute() for output in self.outputs]
         return Path(os.path.commonpath(folders)) if folders else None
 
@@ -285,13 +290,6 @@ def summed_cutflow(cutflows: Iterable[Sequence[CutflowStep]]) -> list[CutflowSte
             sum_of_weights=sum(weights) if weights else None,
         )
     return list(total.values())
-
-
-FAILED_FILES = "failed_files.txt"
-
-_HEAD = (
-    "# Files that were not converted. Their jets and sums of weights are not in this folder. The reason is above each."
-)
 
 
 def record_failures(rows: Iterable[ConversionRow]) -> None:

@@ -38,7 +38,8 @@ from cal_ratio_trainer.reporting.run_page import write_run_page
 from cal_ratio_trainer.reporting.training_details import member_table, region_table, sculpting_table
 from cal_ratio_trainer.results import escaped
 from cal_ratio_trainer.runs.figure_data import write_importance
-from cal_ratio_trainer.runs.networks import find_networks
+from cal_ratio_trainer.runs.finding import find_networks
+from cal_ratio_trainer.runs.importance import ImportanceResult, permutation_importance
 from cal_ratio_trainer.runs.recommendation import (
     DEFAULT_RULE,
     RULES,
@@ -56,7 +57,6 @@ from cal_ratio_trainer.scoring.candidates import (
     shortlist,
     with_results,
 )
-from cal_ratio_trainer.scoring.importance import ImportanceResult, permutation_importance
 
 _NO_BETTER_THAN_CHANCE = 0.6
 
@@ -161,9 +161,9 @@ def _show_importance(section: _Section) -> None:
     found, best = section.importance, section.recommended
     if found is None or best is None or best.run.is_judged_on_given_files:
         return
-    run = best.run.overview.run
+    run = best.run.run
     try:
-        write_importance(run, found.network, found.importances)
+        write_importance(run.importance_file, found.network, found.importances)
         write_run_page(run)
     except OSError as error:
         _log.warning("the page of run %s does not show the importance of its inputs: %s", run.name, error)
@@ -176,7 +176,7 @@ def _importance(section: _Section, settings: AnalyzeSettings) -> ImportanceResul
         return None
     found = permutation_importance(
         best.run.sample,
-        find_networks(best.name, best.run.overview.run.numbered_folder.parents[1], settings.rule).load(),
+        find_networks(best.name, best.run.run.numbered_folder.parents[1], settings.rule).load(),
         settings.importance,
         settings.importance_jets,
         settings.seed,
@@ -244,7 +244,7 @@ def _recommendation(section: _Section) -> str:
         if all(math.isnan(total) for total in ks_sums(section.group.rows)):
             where = "control region" if section.is_judged_on_given_files else "control validation part"
             reason = f"in some pt range the {where} lacks data or MC"
-            if "control" not in runs[0].overview.kinds_of_jets:
+            if "control" not in runs[0].run.kinds_of_jets:
                 reason = "there is no control region"
             words += f" No epoch has a K-S sum: {reason}."
             if any(math.isfinite(row.get("val_original_lossf", math.nan)) for row in section.group.rows):
@@ -278,7 +278,7 @@ def _remarks(chosen: ChosenRuns, sections: Sequence[_Section]) -> list[str]:
         if run.trouble:
             remarks.append(f"{escaped(run.name)} has no test figures: {escaped(run.trouble)}.")
         elif run.sample is None:
-            state = escaped(run.overview.status)
+            state = escaped(run.run.status)
             remarks.append(
                 f"{escaped(run.name)} has no test figures: its state is {state}, and a training writes its test jets "
                 "when it ends. `--main_training_file` and `--cr_training_file` name files to judge it on."
@@ -307,7 +307,7 @@ def _remarks_on(section: _Section) -> list[str]:
 
 def _of_set(run: AnalyzedRun, best: BestEpochs) -> str:
     epochs = ", ".join(map(str, best.epochs))
-    is_ensemble = isinstance(run.overview.set_rule, EnsembleRule)
+    is_ensemble = isinstance(run.run.set_rule, EnsembleRule)
     kind = "an ensemble" if is_ensemble else "a fold set"
     by = (
         "the score of a jet is the mean over all"
@@ -324,9 +324,8 @@ def _of_set(run: AnalyzedRun, best: BestEpochs) -> str:
 
 def _write_section(report: Report, section: _Section, settings: AnalyzeSettings, level: int) -> None:
     if level > 2:
-        overview = section.group.runs[0].overview
         names = ", ".join(run.name for run in section.group.runs)
-        data = GIVEN_FILES if section.is_judged_on_given_files else overview.data or "data not known"
+        data = GIVEN_FILES if section.is_judged_on_given_files else section.group.runs[0].run.data or "data not known"
         report.heading(f"Group {section.number + 1}: {names} ({data})")
     _write_comparison(report, section, level)
     _write_test_figures(report, section, level)

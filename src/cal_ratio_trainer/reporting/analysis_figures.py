@@ -21,8 +21,7 @@ from cal_ratio_trainer.reporting.page import Markup, ReportTable
 from cal_ratio_trainer.reporting.report import Report, file_stem
 from cal_ratio_trainer.runs.figure_data import EpochHistograms
 from cal_ratio_trainer.runs.figures import drawings_of_history, stored_references
-from cal_ratio_trainer.runs.overview import BestEpoch
-from cal_ratio_trainer.runs.recommendation import ks_beyond_identical, ks_sums, pareto_front
+from cal_ratio_trainer.runs.recommendation import BestEpoch, ks_beyond_identical, ks_sums, pareto_front
 from cal_ratio_trainer.scoring.analyzed_run import AnalyzedRun
 from cal_ratio_trainer.scoring.candidates import Candidate, RunGroup
 
@@ -105,10 +104,10 @@ def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureL
     """A row of history plots for each run that has one; they are drawn when the report is written."""
     rows = []
     for run in runs:
-        if not run.overview.history:
+        if not run.run.known_history:
             continue
-        references = stored_references(run.overview.record)
-        drawings = drawings_of_history(run.overview.history, references, run.overview.has_adversary)
+        references = stored_references(run.run.known_record)
+        drawings = drawings_of_history(run.run.known_history, references, run.run.has_adversary)
         drawn = {each.name: each for each in drawings}
         cells = [_cell(report, drawn.get(name), run.name, labels, title) for name, title in _HISTORIES.items()]
         rows.append((run.name, *cells))
@@ -167,9 +166,8 @@ def _drawings_of(each: Candidate) -> dict[str, Drawing]:
         jets = (each.run.tested_on, each.run.tested_on)
         drawings = [] if stored is None else epoch_drawings(each.epoch, stored.histograms, stored.ks, *jets)
         return {drawing.name: drawing for drawing in drawings}
-    overview = each.run.overview
     try:
-        stored = EpochHistograms.read(overview.run.histograms_file(each.epoch))
+        stored = EpochHistograms.read(each.run.run.histograms_file(each.epoch))
     except InputFileError:
         return {}
     if each.run.sample is not None:

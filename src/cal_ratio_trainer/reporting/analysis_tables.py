@@ -11,7 +11,7 @@ from cal_ratio_trainer.plotting.roc import by_auc
 from cal_ratio_trainer.progress import duration
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, bold, number, unbroken
 from cal_ratio_trainer.reporting.training_details import per_cent, rejection_words
-from cal_ratio_trainer.runs.figure_data import HISTORY_NAMES
+from cal_ratio_trainer.runs.stored import HISTORY_NAMES
 from cal_ratio_trainer.scoring.analyzed_run import GIVEN_FILES, TEST_PART, AnalyzedRun
 from cal_ratio_trainer.scoring.candidates import Candidate, TestResult
 
@@ -220,8 +220,8 @@ def _decrease(each: Decrease, digits: int, factor: float = 1.0) -> str:
 
 def setting_tables(runs: Sequence[AnalyzedRun]) -> list[ReportTable]:
     """Settings that differ between runs, and those that are the same."""
-    names = list(dict.fromkeys(name for run in runs for name in run.overview.settings))
-    values = {name: [run.overview.settings.get(name, NOT_KNOWN) for run in runs] for name in names}
+    names = list(dict.fromkeys(name for run in runs for name in run.run.known_settings))
+    values = {name: [run.run.known_settings.get(name, NOT_KNOWN) for run in runs] for name in names}
     values = {name: ["null" if each is None else str(each) for each in row] for name, row in values.items()}
     differing = [name for name in names if len(set(values[name])) > 1]
     same = [name for name in names if name not in differing]
@@ -240,18 +240,18 @@ def version_table(runs: Sequence[AnalyzedRun]) -> ReportTable:
     columns = ("run", "status", "epochs", "program", "commit", "python", "torch", "host", "started (UTC)", "took")
     rows = []
     for run in runs:
-        it = run.overview
-        versions = [it.word("versions", name) or NOT_KNOWN for name in ("python", "torch")]
+        it = run.run
+        versions = [it.recorded_text("versions", name) or NOT_KNOWN for name in ("python", "torch")]
         rows.append(
             (
                 run.name,
                 it.status,
                 f"{it.epochs}/{it.planned_epochs or '?'}",
-                it.word("versions", "cal_ratio_trainer") or NOT_KNOWN,
+                it.recorded_text("versions", "cal_ratio_trainer") or NOT_KNOWN,
                 it.commit or NOT_KNOWN,
                 *versions,
-                it.word("machine", "host") or NOT_KNOWN,
-                (it.word("started") or NOT_KNOWN)[:16].replace("T", " "),
+                it.recorded_text("machine", "host") or NOT_KNOWN,
+                (it.recorded_text("started") or NOT_KNOWN)[:16].replace("T", " "),
                 NOT_KNOWN if it.seconds is None else duration(it.seconds),
             )
         )

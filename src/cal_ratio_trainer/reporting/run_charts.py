@@ -26,8 +26,7 @@ from cal_ratio_trainer.plotting.roc import MAX_BARS, by_auc
 from cal_ratio_trainer.plotting.scores import LOGIT_TICKS, logit_positions
 from cal_ratio_trainer.plotting.style import CLASS_STYLES, output_title
 from cal_ratio_trainer.runs.figures import drawings_of_history
-from cal_ratio_trainer.runs.overview import BestEpoch
-from cal_ratio_trainer.runs.recommendation import ks_beyond_identical, ks_sums, pareto_front
+from cal_ratio_trainer.runs.recommendation import BestEpoch, ks_beyond_identical, ks_sums, pareto_front
 
 Chart = dict[str, Any]
 

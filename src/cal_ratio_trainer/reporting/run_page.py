@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import InputFileError, harmless
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.plotting.style import output_title
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_markdown, page_html
 from cal_ratio_trainer.reporting.run_charts import (
@@ -41,10 +39,10 @@ from cal_ratio_trainer.reporting.run_tables import (
 )
 from cal_ratio_trainer.reporting.training_details import run_commands, training_details
 from cal_ratio_trainer.results import escaped
-from cal_ratio_trainer.runs.directory import RUNNING, RunDirectory
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, ranges_of, read_evaluation, read_importance
+from cal_ratio_trainer.runs.figure_data import read_evaluation, read_importance
 from cal_ratio_trainer.runs.figures import stored_references
-from cal_ratio_trainer.runs.overview import RunOverview
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RUNNING
 
 _SHARE = 0.02
 """Largest share of the training's time that writing its page may take."""
@@ -69,7 +67,7 @@ class RunPages:
         self._due = 0.0
         self._has_warned = False
 
-    def __call__(self, run: RunDirectory, seconds_left: float | None) -> None:
+    def __call__(self, run: Run, seconds_left: float | None) -> None:
         """Writes the page of a run and of the set that it belongs to, unless that took too long the last time.
 
         Args:
@@ -82,7 +80,7 @@ class RunPages:
         try:
             write_run_page(run, seconds_left, self._frames)
             if run.network_number is not None:
-                write_run_page(RunDirectory(run.numbered_folder))
+                write_run_page(Run(run.numbered_folder))
         except Exception as error:
             if not self._has_warned:
                 _log.warning("the page of run %s could not be written; the training goes on: %s", run.name, error)
@@ -91,7 +89,7 @@ class RunPages:
         self._due = end + (end - begin) * (1 / _SHARE - 1)
 
 
-def write_run_page(run: RunDirectory, seconds_left: float | None = None, frames: Frames | None = None) -> Path:
+def write_run_page(run: Run, seconds_left: float | None = None, frames: Frames | None = None) -> Path:
     """Writes the page of a run or of a set of runs, complete or not at all.
 
     Args:
@@ -105,8 +103,8 @@ def write_run_page(run: RunDirectory, seconds_left: float | None = None, frames:
     Raises:
         OSError: it cannot be written.
     """
-    overview = RunOverview.of(run)
-    text = "\n\n".join(_blocks(overview, seconds_left, {} if frames is None else frames))
+    run = Run(run.path)
+    text = "\n\n".join(_blocks(run, seconds_left, {} if frames is None else frames))
     html = page_html(f"Run {run.name}", text, run.path, with_charts=True)
     if run.path.is_dir():
         # It can be made again: no need to wait for the disk.
@@ -115,46 +113,40 @@ def write_run_page(run: RunDirectory, seconds_left: float | None = None, frames:
     return run.page_file
 
 
-def _blocks(overview: RunOverview, seconds_left: float | None, frames: Frames) -> Iterator[str]:
+def _blocks(run: Run, seconds_left: float | None, frames: Frames) -> Iterator[str]:
     """Parts of the page in Markdown; a chart is a block of code in the language 'chart'."""
-    run, history = overview.run, overview.history
+    history = run.known_history
     epoch, figures = _evaluation(run)
     yield f"# Run {escaped(run.name)}"
-    if overview.status == RUNNING:
+    if run.status == RUNNING:
         yield _chart({"updated": datetime.now(UTC).isoformat(timespec="seconds"), "every": _RELOAD_S})
-    yield _table(state_table(overview, seconds_left))
+    yield _table(state_table(run, seconds_left))
     if figures is not None:
         yield _table(merit_table(epoch, figures))
-    networks = members_table(overview)
+    networks = members_table(run)
     yield from _section("Networks", [_table(networks)] if networks.rows else [])
     if history:
-        yield from _section("Choice of the epoch, histories", _validation_part(overview))
-    yield from _section("Commands", [_commands(overview)])
-    settings = settings_table(overview)
+        yield from _section("Choice of the epoch, histories", _validation_part(run))
+    yield from _section("Commands", [_commands(run)])
+    settings = settings_table(run)
     yield from _section("Settings", [_table(settings), "All settings: [training_params.yaml](training_params.yaml)."])
-    yield from _section("Data", [_table(data_table(overview, figures))])
+    yield from _section("Data", [_table(data_table(run, figures))])
     if figures is not None:
         yield from _test_part(epoch, figures)
     yield from _importance(run)
-    if overview.set_rule is None:
-        yield from _section("Outputs by epoch", _epochs(overview, _recommended(overview), frames))
+    if run.known_rule is None:
+        yield from _section("Outputs by epoch", _epochs(run, run.recommended_epoch, frames))
     yield from _section("Files", [_table(file_table(run))])
 
 
-def _recommended(overview: RunOverview) -> int | None:
-    """The recommended epoch; None where there is none, or one for each network."""
-    best = overview.best_epochs() if overview.history else None
-    return None if best is None or len(best.epochs) > 1 else best.epochs[0]
-
-
-def _validation_part(overview: RunOverview) -> Iterator[str]:
+def _validation_part(run: Run) -> Iterator[str]:
     """Figures by which epochs are chosen: of the recommended and the newest epoch, and of all epochs."""
-    history, best = overview.history, overview.best_epochs()
+    history, best = run.known_history, run.best_epochs()
     rows = {"recommended": best.row if best else None, "newest": history[-1]}
     names = {"recommended": best.words if best else NOT_KNOWN, "newest": str(len(history) - 1)}
     yield _table(validation_table(rows, names))
-    front = front_chart(history, _recommended(overview))
-    charts = history_charts(history, stored_references(overview.record), overview.has_adversary)
+    front = front_chart(history, run.recommended_epoch)
+    charts = history_charts(history, stored_references(run.known_record), run.has_adversary)
     yield from map(_chart, [front, *charts] if front else charts)
 
 
@@ -174,9 +166,9 @@ def _chart(content: Chart) -> str:
     return f"~~~~ chart\n{chart_json(content)}\n~~~~"
 
 
-def _evaluation(run: RunDirectory) -> tuple[int, TestFigures | None]:
+def _evaluation(run: Run) -> tuple[int, TestFigures | None]:
     try:
-        return read_evaluation(run)
+        return read_evaluation(run.evaluation_file)
     except InputFileError:
         return 0, None
 
@@ -227,7 +219,7 @@ def _test_part(epoch: int, figures: TestFigures) -> Iterator[str]:
     yield from _section("Control regions, test part", [*map(_chart, regions), *chosen("MC and data in each")])
 
 
-def _importance(run: RunDirectory) -> Iterator[str]:
+def _importance(run: Run) -> Iterator[str]:
     """Permutation importance of the inputs, if `cr_trainer analyze --importance` has left it."""
     if not run.importance_file.is_file():
         return
@@ -235,7 +227,7 @@ def _importance(run: RunDirectory) -> Iterator[str]:
     from cal_ratio_trainer.reporting.analysis_tables import importance_table
 
     try:
-        network, found = read_importance(run)
+        network, found = read_importance(run.importance_file)
     except InputFileError as error:
         yield from _section("Importance of the inputs", [f"It cannot be shown: {escaped(str(error))}."])
         return
@@ -243,9 +235,9 @@ def _importance(run: RunDirectory) -> Iterator[str]:
     yield from _section("Importance of the inputs", [*map(_chart, charts), _table(importance_table(network, found))])
 
 
-def _epochs(overview: RunOverview, recommended: int | None, frames: Frames) -> Iterator[str]:
+def _epochs(run: Run, recommended: int | None, frames: Frames) -> Iterator[str]:
     """The figures of every epoch with the axes of the newest; contents that an earlier page had are reused."""
-    count = len(overview.history)
+    count = len(run.known_history)
     step = 1
     while count > step * _MAX_EPOCHS:
         step *= 2
@@ -254,10 +246,11 @@ def _epochs(overview: RunOverview, recommended: int | None, frames: Frames) -> I
     )
     shown, figures = [], list[Chart]()
     for epoch in reversed(chosen):
-        key = (overview.run.path, epoch)
+        key = (run.path, epoch)
         if key not in frames or not figures:
-            stored = _stored(overview, epoch)
-            if stored is None:
+            try:
+                stored = run.stored_histograms(epoch)
+            except InputFileError:
                 continue
             found = epoch_histograms(stored.histograms)
             fixed = [score_chart(title, each, is_log) for title, each, is_log, _, _ in found]
@@ -274,29 +267,18 @@ def _epochs(overview: RunOverview, recommended: int | None, frames: Frames) -> I
             frames[key] = chart_json(content)
         shown.append(epoch)
     for path, epoch in list(frames):
-        if path != overview.run.path or epoch not in chosen:
+        if path != run.path or epoch not in chosen:
             del frames[path, epoch]
     if shown:
         shown.reverse()
         axes = chart_json({"epochs": shown, "recommended": recommended, "figures": figures})
-        contents = ",".join(frames[overview.run.path, epoch] for epoch in shown)
+        contents = ",".join(frames[run.path, epoch] for epoch in shown)
         yield f'~~~~ chart\n{axes[:-1]},"frames":[{contents}]}}\n~~~~'
 
 
-def _stored(overview: RunOverview, epoch: int) -> EpochHistograms | None:
-    """Histograms of an epoch with the K-S; None where they cannot be read."""
-    try:
-        stored = EpochHistograms.read(overview.run.histograms_file(epoch))
-    except InputFileError:
-        return None
-    scaling = (overview.record.get("data") or {}).get("control", {}).get("scaling")
-    edges = overview.settings.get("pt_ranges") or TrainSettings.defaults()["pt_ranges"]
-    return stored.with_ks_of(overview.history[epoch], ranges_of(edges, Scaling(**scaling) if scaling else None))
-
-
-def _commands(overview: RunOverview) -> str:
+def _commands(run: Run) -> str:
     """Commands ready to be copied, with what each does."""
     # A line break in a folder's name would end the block.
-    commands = {said: harmless(words, kept="") for said, words in run_commands(overview).items()}
+    commands = {said: harmless(words, kept="") for said, words in run_commands(run).items()}
     width = max(map(len, commands.values()))
     return "```\n" + "\n".join(f"{words:{width}}  # {said}" for said, words in commands.items()) + "\n```"

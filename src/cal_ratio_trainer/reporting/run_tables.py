@@ -14,10 +14,8 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, Markup, ReportTable, number, percentage
 from cal_ratio_trainer.results import escaped
-from cal_ratio_trainer.runs.directory import IMPORTED, RUNNING, RunDirectory
-from cal_ratio_trainer.runs.figures import labels_of_run
-from cal_ratio_trainer.runs.overview import RunOverview
-from cal_ratio_trainer.runs.record import without_query
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import IMPORTED, RUNNING, without_query
 
 _NO_DIFFERENCE = ("profile", "output_path", "model_name", "cache_path", "tag", "note", "fold", "member")
 """Settings that are no part of the recipe."""
@@ -45,42 +43,42 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MAX_CELL else f"{text[: _MAX_CELL - 1]}…"
 
 
-def state_table(overview: RunOverview, seconds_left: float | None) -> ReportTable:
+def state_table(run: Run, seconds_left: float | None) -> ReportTable:
     """State, time left, machine and program.
 
     Args:
-        overview: of the run.
+        run: of the run.
         seconds_left: until the end of its training; None where that is not known.
     """
     now = datetime.now(UTC)
-    rows = [("jets of", _jets(overview.run)), ("state", overview.status)]
-    planned = overview.planned_epochs
-    if overview.status != IMPORTED:
-        rows.append(("epochs done", f"{overview.epochs} of {NOT_KNOWN if planned is None else planned}"))
-    if overview.status == RUNNING and seconds_left is not None:
+    rows = [("jets of", _jets(run)), ("state", run.status)]
+    planned = run.planned_epochs
+    if run.status != IMPORTED:
+        rows.append(("epochs done", f"{run.epochs} of {NOT_KNOWN if planned is None else planned}"))
+    if run.status == RUNNING and seconds_left is not None:
         end = now + timedelta(seconds=seconds_left)
         rows.append(("time left", f"{duration(seconds_left)}, until {end:%Y-%m-%d %H:%M} UTC"))
-    rows.append(("started", (overview.word("started") or NOT_KNOWN)[:16].replace("T", " ") + " UTC"))
-    if overview.seconds is not None:
-        rows.append(("took" if overview.word("ended") else "has taken", duration(overview.seconds)))
-    rows += [(name, str(overview.record[name])) for name in ("tag", "note", "reason") if overview.record.get(name)]
-    rows += [("note", str(note)) for note in overview.record.get("notes", [])]
-    if overview.trouble:
-        rows.append(("cannot be read", overview.trouble))
-    by = overview.record.get("computed_by", {})
-    machine = overview.record.get("machine", {})
+    rows.append(("started", (run.recorded_text("started") or NOT_KNOWN)[:16].replace("T", " ") + " UTC"))
+    if run.seconds is not None:
+        rows.append(("took" if run.recorded_text("ended") else "has taken", duration(run.seconds)))
+    rows += [(name, str(run.known_record[name])) for name in ("tag", "note", "reason") if run.known_record.get(name)]
+    rows += [("note", str(note)) for note in run.known_record.get("notes", [])]
+    if run.trouble:
+        rows.append(("cannot be read", run.trouble))
+    by = run.known_record.get("computed_by", {})
+    machine = run.known_record.get("machine", {})
     where = [machine.get("gpu") or machine.get("processor"), by.get("engine") and f"engine {by['engine']}"]
     rows.append(("computed on", ", ".join(map(str, filter(None, where))) or NOT_KNOWN))
-    version = overview.word("versions", "cal_ratio_trainer") or NOT_KNOWN
-    rows.append(("program", " ".join(filter(None, (version, overview.commit)))))
+    version = run.recorded_text("versions", "cal_ratio_trainer") or NOT_KNOWN
+    rows.append(("program", " ".join(filter(None, (version, run.commit)))))
     rows.append(("page written", f"{now:%Y-%m-%d %H:%M:%S} UTC"))
     return ReportTable("", ("", ""), tuple((name, _cut(text)) for name, text in rows))
 
 
-def _jets(run: RunDirectory) -> str:
+def _jets(run: Run) -> str:
     """The heading over the run's plots as plain text."""
     try:
-        labels = labels_of_run(run)
+        labels = run.figure_labels()
     except (UserError, ValueError):
         return NOT_KNOWN
     words = " ".join(filter(None, (labels.experiment, labels.qualifiers, labels.conditions)))
@@ -128,23 +126,25 @@ def merit_table(epoch: int, figures: TestFigures) -> ReportTable:
     return ReportTable(f"Test part, epoch {epoch}", ("figure of merit", "value"), rows)
 
 
-def members_table(overview: RunOverview) -> ReportTable:
+def members_table(run: Run) -> ReportTable:
     """The networks of a set, with links to their pages; no rows for a run with one network."""
     rows = []
-    for member in overview.networks:
-        best, folder = member.best(), member.run.path.name
+    for member in run.begun_networks:
+        best, folder = member.best(), member.path.name
         auc, ks = (NOT_KNOWN, NOT_KNOWN) if best is None else (number(best.auc, ".4f"), number(best.ks_sum, ".3f"))
         epochs = f"{member.epochs} of {member.planned_epochs or NOT_KNOWN}"
         chosen = NOT_KNOWN if best is None else str(best.epoch)
         link = Markup(f"[{escaped(folder)}]({quote(folder)}/index.html)")
-        rows.append((link, member.status, epochs, chosen, auc, ks, number(member.number("test", "auc"), ".4f")))
+        rows.append(
+            (link, member.status, epochs, chosen, auc, ks, number(member.recorded_number("test", "auc"), ".4f"))
+        )
     columns = ("network", "state", "epochs", "recommended", "its validation AUC", "its K-S sum", "test AUC, newest")
     return ReportTable("", columns, tuple(rows))
 
 
-def settings_table(overview: RunOverview) -> ReportTable:
+def settings_table(run: Run) -> ReportTable:
     """Settings that differ from the profile's; all others are as the profile or the defaults have them."""
-    name = str(overview.settings.get("profile", "manual"))
+    name = str(run.known_settings.get("profile", "manual"))
     try:
         profile = read_packaged(name, "profiles")
     except (UserError, OSError, ValueError):
@@ -152,19 +152,19 @@ def settings_table(overview: RunOverview) -> ReportTable:
     base = TrainSettings.make(**profile).model_dump(mode="json")
     rows = tuple(
         (key, _cut(str(value)), _cut(str(base[key])))
-        for key, value in overview.settings.items()
+        for key, value in run.known_settings.items()
         if key in base and key not in _NO_DIFFERENCE and value != base[key]
     )
     title = f"Settings that differ from the profile '{name}'" if rows else f"All settings are those of profile '{name}'"
     return ReportTable(title, ("setting", "here", "profile"), rows)
 
 
-def data_table(overview: RunOverview, figures: TestFigures | None) -> ReportTable:
+def data_table(run: Run, figures: TestFigures | None) -> ReportTable:
     """Training files, with the numbers of test jets where these are known."""
     rows = []
     described = [
         (f"{kind}: {file['name']}" if "name" in file else kind, file)
-        for kind, of_kind in (overview.record.get("data") or {}).items()
+        for kind, of_kind in (run.known_record.get("data") or {}).items()
         for file in of_kind.get("regions", [of_kind])
     ]
     for kind, file in described:
@@ -187,7 +187,7 @@ def data_table(overview: RunOverview, figures: TestFigures | None) -> ReportTabl
     return ReportTable("", columns, tuple(rows), note)
 
 
-def file_table(run: RunDirectory) -> ReportTable:
+def file_table(run: Run) -> ReportTable:
     """The existing files of a run, with links."""
     there = {name: said for name, said in _FILES.items() if (run.path / name).is_file()}
     rows: list[tuple[str, str]] = [(Markup(f"[{name}]({name})"), Markup(said)) for name, said in there.items()]

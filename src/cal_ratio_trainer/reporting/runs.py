@@ -17,8 +17,9 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.progress import duration, progress
 from cal_ratio_trainer.reporting.page import Markup, ReportTable, as_markdown, as_rich, page_html
 from cal_ratio_trainer.results import Result, escaped
-from cal_ratio_trainer.runs.overview import BestEpoch, RunOverview, all_runs
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, WITHOUT_KS
+from cal_ratio_trainer.runs.finding import all_runs
+from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, WITHOUT_KS, BestEpoch
+from cal_ratio_trainer.runs.run import Run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,19 +38,19 @@ class UnknownColumn(UserError):
 class RunRow:
     """A run with what is computed once for it: its recommended epoch."""
 
-    run: RunOverview
+    run: Run
     best: BestEpoch | None
     rule: Rule = DEFAULT_RULE
 
     @classmethod
-    def of(cls, run: RunOverview, rule: Rule) -> "RunRow":
+    def of(cls, run: Run, rule: Rule) -> "RunRow":
         """Reads the content of the table."""
         return cls(run, run.best(rule), rule)
 
     @property
     def best_epoch(self) -> Value:
         """The recommended epoch; of a set those of its networks, '3+5+2'."""
-        if self.run.set_rule is not None:
+        if self.run.known_rule is not None:
             best = self.run.best_epochs(self.rule)
             return None if best is None else best.words
         return self.of_best("epoch")
@@ -103,8 +104,8 @@ def _ks(row: RunRow) -> str:
 
 
 def _c2st(row: RunRow) -> str:
-    excess = row.run.number("test", "c2st_excess")
-    return f"{row.run.number('test', 'c2st_auc'):.3f}" + ("" if excess is None else f" ({excess:+.1f}σ)")
+    excess = row.run.recorded_number("test", "c2st_excess")
+    return f"{row.run.recorded_number('test', 'c2st_auc'):.3f}" + ("" if excess is None else f" ({excess:+.1f}σ)")
 
 
 def _mix(row: RunRow) -> str:
@@ -117,33 +118,33 @@ def _data(row: RunRow) -> str:
 
 
 def _started(row: RunRow) -> str:
-    return (row.run.word("started") or "")[:16].replace("T", " ")
+    return (row.run.recorded_text("started") or "")[:16].replace("T", " ")
 
 
 COLUMNS = (
-    RunColumn("run", lambda row: row.run.run.name, "run", importance=0),
+    RunColumn("run", lambda row: row.run.name, "run", importance=0),
     RunColumn("status", lambda row: row.run.status, "status", importance=1),
     RunColumn("epochs", lambda row: row.run.epochs, "epochs", _epochs, importance=2),
     RunColumn("planned_epochs", lambda row: row.run.planned_epochs),
     RunColumn(
         "test_auc",
-        lambda row: row.run.number("test", "auc"),
+        lambda row: row.run.recorded_number("test", "auc"),
         "test AUC",
-        lambda row: f"{row.run.number('test', 'auc'):.4f}",
+        lambda row: f"{row.run.recorded_number('test', 'auc'):.4f}",
         importance=3,
     ),
-    RunColumn("test_auc_mean", lambda row: row.run.number("members", "auc", "mean")),
-    RunColumn("test_auc_std", lambda row: row.run.number("members", "auc", "std")),
-    RunColumn("test_c2st", lambda row: row.run.number("test", "c2st_auc"), "test C2ST", _c2st, importance=5),
-    RunColumn("test_c2st_excess", lambda row: row.run.number("test", "c2st_excess")),
+    RunColumn("test_auc_mean", lambda row: row.run.recorded_number("members", "auc", "mean")),
+    RunColumn("test_auc_std", lambda row: row.run.recorded_number("members", "auc", "std")),
+    RunColumn("test_c2st", lambda row: row.run.recorded_number("test", "c2st_auc"), "test C2ST", _c2st, importance=5),
+    RunColumn("test_c2st_excess", lambda row: row.run.recorded_number("test", "c2st_excess")),
     RunColumn("test_signal_jets", lambda row: row.test_jets(Label.SIGNAL), "signal/QCD/BIB", _mix, importance=9),
     RunColumn("test_qcd_jets", lambda row: row.test_jets(Label.QCD)),
     RunColumn("test_bib_jets", lambda row: row.test_jets(Label.BIB)),
     RunColumn(
         "max_efficiency_ratio",
-        lambda row: row.run.number("test", "max_efficiency_ratio"),
+        lambda row: row.run.recorded_number("test", "max_efficiency_ratio"),
         "max εS/√εB",
-        lambda row: f"{row.run.number('test', 'max_efficiency_ratio'):.2f}",
+        lambda row: f"{row.run.recorded_number('test', 'max_efficiency_ratio'):.2f}",
         importance=6,
     ),
     RunColumn("best_epoch", lambda row: row.best_epoch, "best", importance=5),
@@ -156,15 +157,15 @@ COLUMNS = (
     RunColumn("data", lambda row: row.run.data, "data", _data, importance=12),
     RunColumn("simulation", lambda row: row.run.simulation),
     RunColumn("commit", lambda row: row.run.commit, "commit", importance=13),
-    RunColumn("version", lambda row: row.run.word("versions", "cal_ratio_trainer")),
-    RunColumn("seed", lambda row: row.run.integer("seed")),
-    RunColumn("started", lambda row: row.run.word("started"), "started (UTC)", _started, importance=10),
-    RunColumn("ended", lambda row: row.run.word("ended")),
+    RunColumn("version", lambda row: row.run.recorded_text("versions", "cal_ratio_trainer")),
+    RunColumn("seed", lambda row: row.run.recorded_integer("seed")),
+    RunColumn("started", lambda row: row.run.recorded_text("started"), "started (UTC)", _started, importance=10),
+    RunColumn("ended", lambda row: row.run.recorded_text("ended")),
     RunColumn(
         "seconds", lambda row: row.run.seconds, "took", lambda row: duration(row.run.seconds or 0.0), importance=11
     ),
-    RunColumn("reason", lambda row: row.run.trouble or row.run.word("reason")),
-    RunColumn("folder", lambda row: str(row.run.run.path)),
+    RunColumn("reason", lambda row: row.run.trouble or row.run.recorded_text("reason")),
+    RunColumn("folder", lambda row: str(row.run.path)),
 )
 
 
@@ -223,8 +224,7 @@ def run_rows(settings: RunsSettings) -> list[RunRow]:
     folders = all_runs(settings.output_path)
     rows = []
     with progress("read runs", len(folders), "runs") as line:
-        for folder in folders:
-            run = RunOverview.of(folder)
+        for run in folders:
             has_tag = not settings.tag or run.setting("tag") in settings.tag
             if has_tag and (not settings.status or run.status in settings.status):
                 rows.append(RunRow.of(run, settings.rule))
@@ -237,7 +237,7 @@ def run_rows(settings: RunsSettings) -> list[RunRow]:
         return ordered
     with_networks = []
     for row in ordered:
-        with_networks += [row, *(RunRow.of(each, settings.rule) for each in row.run.networks)]
+        with_networks += [row, *(RunRow.of(each, settings.rule) for each in row.run.begun_networks)]
     return with_networks
 
 
@@ -263,7 +263,7 @@ def runs_html(rows: Sequence[RunRow], rule: Rule, folder: Path) -> str:
     table = runs_table(rows, rule)
     linked = []
     for row, cells in zip(rows, table.rows, strict=True):
-        page, name = row.run.run.page_file, row.run.run.name
+        page, name = row.run.page_file, row.run.name
         link = (
             Markup(f"[{escaped(name)}](<{quote(os.fsencode(os.path.relpath(page, folder)))}>)")
             if page.is_file()

@@ -18,9 +18,8 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.progress import duration, with_prefix
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_text, number, percentage
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.runs.recommendation import ks_sums
+from cal_ratio_trainer.runs.run import Run
 
 
 def training_details_text(figures: TestFigures) -> str:
@@ -55,17 +54,17 @@ def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:
     return tuple(tables)
 
 
-def training_summary(run: RunDirectory, figures: TestFigures) -> str:
+def training_summary(run: Run, figures: TestFigures) -> str:
     """Ten lines for the end of a training: figures of merit, recommended epoch, page, next commands.
 
     Args:
         run: the run or set of networks.
         figures: of merit on its test part; training_details.txt has all of them.
     """
-    overview, found = RunOverview.of(run), figures.numbers()
-    best = overview.best_epochs()
-    rate = overview.number("timings", "main_jets_per_second")
-    took = "" if overview.seconds is None else f" in {duration(overview.seconds)}"
+    run, found = Run(run.path), figures.numbers()
+    best = run.best_epochs()
+    rate = run.recorded_number("timings", "main_jets_per_second")
+    took = "" if run.seconds is None else f" in {duration(run.seconds)}"
     rejections = ((100 * each.signal_efficiency, each) for each in figures.rocs[1].rejections)
     lines = {
         "test part": f"AUC {number(found['auc'], '.4f')}: against QCD {number(found['auc_qcd'], '.4f')}, BIB "
@@ -90,8 +89,8 @@ def training_summary(run: RunDirectory, figures: TestFigures) -> str:
             f"AUC {number(spread.mean, '.4f')} ± {number(spread.error, '.4f')} on average, standard deviation "
             f"{number(spread.std, '.4f')}; the figures above are of their mean scores"
         )
-    commands = list(run_commands(overview).values())[:2]
-    head = f"run {run.name}: {overview.epochs} epoch{'' if overview.epochs == 1 else 's'}{took}"
+    commands = list(run_commands(run).values())[:2]
+    head = f"run {run.name}: {run.epochs} epoch{'' if run.epochs == 1 else 's'}{took}"
     rows = [*lines.items(), *zip(("next", ""), commands, strict=True)]
     return "\n".join(
         [head + (f", {with_prefix(rate)} main jets/s in the steps" if rate else ""), *(f"{a:<14} {b}" for a, b in rows)]
@@ -112,16 +111,16 @@ def _agreement_words(figures: TestFigures) -> str:
     return f"above identical distributions: K-S {', '.join(words)}"
 
 
-def run_commands(overview: RunOverview) -> dict[str, str]:
+def run_commands(run: Run) -> dict[str, str]:
     """Commands to go on with a run, by what they do."""
-    run, rule = overview.run, overview.set_rule
+    rule = run.known_rule
     models = run.numbered_folder.parent.parent
     place = ("", f" --output_path {shlex.quote(str(models))}")[models != TrainSettings.defaults()["output_path"]]
     model = run.numbered_folder.parent.name
     name = f"{model}/{run.number}" + ("" if run.network_number is None else f"/{run.path.name}")
     best, name, model = map(shlex.quote, (f"{name}/best", name, model))
     # A file of frugally-deep cannot hold the average of an ensemble, or another encoder than the LSTM.
-    has_json = not isinstance(rule, EnsembleRule) and overview.setting("encoder") in ("", DEFAULT_ENCODER)
+    has_json = not isinstance(rule, EnsembleRule) and run.setting("encoder") in ("", DEFAULT_ENCODER)
     export = ("" if has_json else " --format onnx") + (" --folds" if isinstance(rule, FoldRule) else "")
     return {
         "scores jets of any files with the recommended epoch": f"cr_trainer score FILES... {best}{place}",

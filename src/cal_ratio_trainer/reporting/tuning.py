@@ -16,7 +16,6 @@ from cal_ratio_trainer.reporting.page import NOT_KNOWN, Markup, ReportTable, bol
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.training_details import training_details_text
 from cal_ratio_trainer.results import code, escaped
-from cal_ratio_trainer.runs.overview import RunOverview
 from cal_ratio_trainer.tuning.objectives import CLEAR, MEASURES, OBJECTIVES
 from cal_ratio_trainer.tuning.study import FINISHED, STOPPED, StudyFile, TrialRow, TrialTable
 from cal_ratio_trainer.tuning.tune import best_file, trial_sentence, tune_study
@@ -47,7 +46,7 @@ class StudyResults:
     def simulation(self) -> str | None:
         """Program that simulated the jets, as in the record of the runs."""
         runs = [trial.run for trial in self.table.trials if trial.run is not None]
-        return RunOverview.of(runs[0]).simulation if runs else None
+        return runs[0].simulation if runs else None
 
 
 @dataclass(frozen=True, repr=False)

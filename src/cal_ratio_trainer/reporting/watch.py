@@ -18,7 +18,8 @@ from urllib.parse import unquote
 from cal_ratio_trainer.config.runs import WatchSettings
 from cal_ratio_trainer.reporting.run_page import write_run_page
 from cal_ratio_trainer.results import Result
-from cal_ratio_trainer.runs.directory import RunDirectory, named_run
+from cal_ratio_trainer.runs.finding import named_run
+from cal_ratio_trainer.runs.run import Run
 
 _LOOPBACK = "127.0.0.1"
 _NAMES = (_LOOPBACK, "localhost")
@@ -40,7 +41,7 @@ class _RunServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, run: RunDirectory, port: int) -> None:
+    def __init__(self, run: Run, port: int) -> None:
         self.folder = run.path.resolve()
         self.page_name = run.page_file.name
         super().__init__((_LOOPBACK, port), _FileRequest)
@@ -109,7 +110,7 @@ class WatchedRun(Result):
         server: serves the files of the run until `close`; None where that was not asked for.
     """
 
-    run: RunDirectory
+    run: Run
     page: Path
     server: _RunServer | None = None
 

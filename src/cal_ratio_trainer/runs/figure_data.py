@@ -1,7 +1,4 @@
-"""Files that the figures of a run are drawn from.
-
-They are its history, the score histograms of each epoch, and the figures of merit of an evaluation.
-"""
+"""Files that the figures of a run are drawn from: score histograms of an epoch, metrics, importance of the inputs."""
 
 import json
 import math
@@ -16,54 +13,14 @@ from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, control_his
 from cal_ratio_trainer.evaluation.importance import Importances
 from cal_ratio_trainer.evaluation.ks import ControlRegionKs, KsComparison, KsReference, OutputKs, PtRange
 from cal_ratio_trainer.evaluation.plain import from_plain, to_plain
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.files.json_text import read_json
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
-from cal_ratio_trainer.runs.directory import RunDirectory
-
-HistoryRow = dict[str, float]
-
-HISTORY_NAMES = (
-    "ks_qcd_hist",
-    "ks_sig_hist",
-    "ks_bib_hist",
-    "adv_loss",
-    "adv_acc",
-    "val_adv_loss",
-    "val_adv_acc",
-    "original_lossf",
-    "original_acc",
-    "val_original_lossf",
-    "val_original_acc",
-    "original_adv_lossf",
-    "original_adv_acc",
-    "val_original_adv_lossf",
-    "val_original_adv_acc",
-)
-"""The figures of the earlier program's history, in its order; ours stand behind them."""
 
 _KS, _MAIN_PART = "ks", "main_part"
-
-
-def write_history(run: RunDirectory, history: list[HistoryRow]) -> None:
-    """history.json, its copy in keras/, and the two loss files."""
-    text = history_text(history)
-    write_text(run.history_file, text)
-    write_text(run.path / "keras" / "history_checkpoint.json", text)
-    write_text(run.path / "train_loss.txt", "".join(f"{row['original_lossf']!r}\n" for row in history))
-    write_text(run.path / "test_loss.txt", "".join(f"{row['val_original_lossf']!r}\n" for row in history))
-
-
-def history_text(history: Sequence[HistoryRow]) -> str:
-    """The content of history.json: a list of rows; what is not a number is null."""
-    rows = [
-        {"epoch": number} | {name: value if math.isfinite(value) else None for name, value in row.items()}
-        for number, row in enumerate(history)
-    ]
-    return json.dumps(rows, indent=1) + "\n"
 
 
 @dataclass(frozen=True)
@@ -114,7 +71,7 @@ class EpochHistograms:
 
 
 def histograms_of(
-    main: ScoredJets, control: ScoredControlJets, ks: ControlRegionKs, main_part: MainPart = "validation"
+    main: ScoredJets, control: ScoredJets, ks: ControlRegionKs, main_part: MainPart = "validation"
 ) -> EpochHistograms:
     """The histograms of jets that a network has scored.
 
@@ -171,41 +128,41 @@ def ks_of_row(row: Mapping[str, float], pt_ranges: tuple[PtRange, ...]) -> Contr
     return ControlRegionKs(pt_ranges, outputs, mc, data)
 
 
-def write_evaluation(run: RunDirectory, epoch: int, figures: TestFigures) -> None:
+def write_evaluation(file: Path, epoch: int, figures: TestFigures) -> None:
     """Keeps the figures of merit of an epoch's network on the test part, complete or not at all."""
-    write_text(run.evaluation_file, json.dumps({"epoch": epoch, "figures": figures.to_dict()}) + "\n")
+    write_text(file, json.dumps({"epoch": epoch, "figures": figures.to_dict()}) + "\n")
 
 
-def read_evaluation(run: RunDirectory) -> tuple[int, TestFigures]:
+def read_evaluation(file: Path) -> tuple[int, TestFigures]:
     """The epoch that was evaluated last, and its figures of merit.
 
     Raises:
         InputFileError: there is no such file, or it is damaged.
     """
     try:
-        plain = read_json(run.evaluation_file, bad_numbers=True)
+        plain = read_json(file, bad_numbers=True)
         return int(plain["epoch"]), TestFigures.from_dict(plain["figures"])
     except FileNotFoundError as error:
-        raise InputFileError(run.evaluation_file, "no such figures of merit; the run was not evaluated") from error
+        raise InputFileError(file, "no such figures of merit; the run was not evaluated") from error
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise InputFileError(run.evaluation_file, f"is not a complete file of figures of merit ({error})") from error
+        raise InputFileError(file, f"is not a complete file of figures of merit ({error})") from error
 
 
-def write_importance(run: RunDirectory, network: str, found: Importances) -> None:
+def write_importance(file: Path, network: str, found: Importances) -> None:
     """Keeps the permutation importance of the inputs of a network of a run, complete or not at all."""
-    write_text(run.importance_file, json.dumps({"network": network, **to_plain(found)}, indent=1) + "\n")
+    write_text(file, json.dumps({"network": network, **to_plain(found)}, indent=1) + "\n")
 
 
-def read_importance(run: RunDirectory) -> tuple[str, Importances]:
+def read_importance(file: Path) -> tuple[str, Importances]:
     """Name of a network of a run, and the permutation importance of its inputs.
 
     Raises:
         InputFileError: there is no such file, or it is damaged.
     """
     try:
-        plain = read_json(run.importance_file, bad_numbers=True)
+        plain = read_json(file, bad_numbers=True)
         return str(plain["network"]), from_plain(Importances, plain)
     except FileNotFoundError as error:
-        raise InputFileError(run.importance_file, "no such file; 'cr_trainer analyze --importance' makes it") from error
+        raise InputFileError(file, "no such file; 'cr_trainer analyze --importance' makes it") from error
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise InputFileError(run.importance_file, f"is no complete file of importances ({error})") from error
+        raise InputFileError(file, f"is no complete file of importances ({error})") from error

@@ -14,17 +14,18 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.jets.metadata import DataTaking, Scaling
+from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
-from cal_ratio_trainer.plotting.pool import draw_in_parallel
 from cal_ratio_trainer.plotting.roc import importance_drawings
-from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, RunError
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, ranges_of, read_evaluation, read_importance
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, read_evaluation, read_importance
 from cal_ratio_trainer.runs.recommendation import lacks_control_region
 
 _log = logging.getLogger(__name__)
+
+REMEDY = "'cr_trainer analyze' draws the outputs of its networks on files that are given to it"
+"""Advice for a run of which there are no outputs."""
 
 _EARLIER_DEFAULTS = {"energy_tev": 13.0, "luminosity_fb": 139.0}
 """Defaults of earlier versions, which the settings of their runs hold."""
@@ -71,113 +72,59 @@ def stored_references(record: Mapping[str, Any]) -> HistoryReferences:
     return HistoryReferences.from_dict(record.get("history_references", {}))
 
 
-def redraw_run(run: RunDirectory, figure_settings: Mapping[str, Any] | None = None) -> list[Path]:
-    """Draws every plot of a run into its folder: those of each epoch, the histories, the final ones.
-
-    What a run does not have is left out with a warning: an interrupted one may have no final plots.
+def labels_of_run(
+    settings: TrainSettings, described: Sequence[Mapping[str, Any]], replaced: Mapping[str, Any]
+) -> FigureLabels:
+    """Headings over the figures of a run; those of the demo say so, whatever the settings are.
 
     Args:
-        run: the run.
-        figure_settings: values of `FigureSettings` by name that are to take the place of the run's.
-
-    Returns:
-        The files written.
+        settings: of the run.
+        described: main and control training file as the record describes them.
+        replaced: values of `FigureSettings` by name that replace those of the run.
 
     Raises:
-        RunError: the run has no record or history that can be read.
-        ConfigError: a value cannot be used.
-        OSError: a file cannot be written.
+        ConfigError: a value of `replaced` cannot be used.
     """
-    labels = labels_of_run(run, figure_settings)
-    return draw_in_parallel(drawings_of_run(run), run.path, labels)
-
-
-def labels_of_run(run: RunDirectory, figure_settings: Mapping[str, Any] | None = None) -> FigureLabels:
-    """Headings over the plots of a run; those of the demo say so, whatever the settings are.
-
-    Raises:
-        RunError: the run does not say what its jets are.
-        ConfigError: a value of `figure_settings` cannot be used.
-    """
-    stored = _settings(run)
-    of_figures = {name: getattr(stored, name) for name in FigureSettings.model_fields}
-    described = [_data(run, name) for name in ("main", "control")]
+    of_figures = {name: getattr(settings, name) for name in FigureSettings.model_fields}
     if not any("data_taking" in each for each in described):
         # A run of an earlier version: these were its defaults, whatever its jets were.
         of_figures |= {name: None for name, value in _EARLIER_DEFAULTS.items() if of_figures[name] == value}
-    layers = [("run", of_figures), ("command line", dict(figure_settings or {}))]
+    layers = [("run", of_figures), ("command line", dict(replaced))]
     return figure_labels(settings_from(FigureSettings, layers), *map(DataTaking.of_record, described))
 
 
-def drawings_of_run(run: RunDirectory) -> list[Drawing]:
-    """All plots of a run, still to be drawn, under the names of the manual.
-
-    Raises:
-        RunError: the run has no record or history that can be read.
-    """
-    record = run.read_record()
-    if record.get("status") == IMPORTED:
-        return _of_imported(run, record)
-    settings, history = _settings(run), run.read_history()
-    scaling = _data(run, "control").get("scaling")
-    pt_ranges = ranges_of(settings.pt_ranges, Scaling(**scaling) if scaling else None)
-    drawings: list[Drawing] = []
-    # The outputs after an epoch are a matter of each network of a set; its folder has none of its own.
-    for epoch, row in enumerate(history if run.set_rule is None else ()):
-        try:
-            stored = EpochHistograms.read(run.histograms_file(epoch)).with_ks_of(row, pt_ranges)
-        except InputFileError as error:
-            _log.warning("the plots of epoch %d are left out: %s", epoch, error)
-        else:
-            drawings += epoch_drawings(epoch, stored.histograms, stored.ks, f"{stored.main_part} part")
-    drawings += drawings_of_history(history, stored_references(record), settings.has_adversary)
-    return drawings + _finals(run, history) + _importance(run)
+def drawings_of_epoch(epoch: int, stored: EpochHistograms) -> list[Drawing]:
+    """Outputs after an epoch."""
+    return epoch_drawings(epoch, stored.histograms, stored.ks, f"{stored.main_part} part")
 
 
-def _of_imported(run: RunDirectory, record: Mapping[str, Any]) -> list[Drawing]:
-    remedy = "'cr_trainer analyze' draws the outputs of its networks on files that are given to it"
-    if not run.history_file.is_file():
-        raise RunError(f"run {run.name} was imported without a history, so there is nothing to draw of it; {remedy}")
-    _log.warning("run %s was imported: only its history can be drawn; %s", run.name, remedy)
-    history = run.read_history()
-    # NaN stands for what the earlier program did not write; there is no empty figure of it.
+def drawings_of_imported(
+    history: Sequence[Mapping[str, float]], record: Mapping[str, Any], settings: TrainSettings
+) -> list[Drawing]:
+    """History of an imported run, without the columns that the earlier program did not write, which are NaN."""
     known = {name for row in history for name, value in row.items() if math.isfinite(value)}
     rows = [{name: value for name, value in row.items() if name in known} for row in history]
-    return drawings_of_history(rows, stored_references(record), _settings(run).has_adversary)
+    return drawings_of_history(rows, stored_references(record), settings.has_adversary)
 
 
-def _finals(run: RunDirectory, history: Sequence[Mapping[str, float]]) -> list[Drawing]:
+def final_drawings_in(evaluation_file: Path, newest: int) -> list[Drawing]:
+    """Final figures from the metrics of a run, whose newest epoch has this number; none, with a warning, without."""
     try:
-        epoch, figures = read_evaluation(run)
+        epoch, figures = read_evaluation(evaluation_file)
     except InputFileError as error:
         _log.warning("the final plots are left out: %s", error)
         return []
-    if epoch != len(history) - 1:
+    if epoch != newest:
         _log.warning("the final plots show epoch %d, the last one that was evaluated on the test part", epoch)
     return final_drawings(figures)
 
 
-def _importance(run: RunDirectory) -> list[Drawing]:
-    if not run.importance_file.is_file():
+def importance_drawings_in(file: Path) -> list[Drawing]:
+    """Importance of the inputs, if a run has it."""
+    if not file.is_file():
         return []
     try:
-        return importance_drawings("importance", read_importance(run)[1])
+        return importance_drawings("importance", read_importance(file)[1])
     except InputFileError as error:
         _log.warning("the importance of the inputs is left out: %s", error)
         return []
-
-
-def _settings(run: RunDirectory) -> TrainSettings:
-    return settings_from(TrainSettings, [("run", run.read_settings())])
-
-
-def _data(run: RunDirectory, name: str) -> dict[str, Any]:
-    record = run.read_record()
-    if record.get("status") == IMPORTED:
-        return {}  # the earlier program did not record them
-    try:
-        # Without control region its scaling and simulation are those of the main file.
-        described: dict[str, Any] = record["data"].get(name) or record["data"]["main"]
-    except KeyError as error:
-        raise RunError(f"run {run.name} has no {run.record_file.name} that describes its jets") from error
-    return described

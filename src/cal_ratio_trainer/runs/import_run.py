@@ -16,7 +16,7 @@ from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, harmless
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.formats.keras_encoders import keras_layers
 from cal_ratio_trainer.formats.network_file import read_architecture, read_content, read_network
@@ -26,11 +26,12 @@ from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
 from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.results import Result
-from cal_ratio_trainer.runs.directory import IMPORTED, RunDirectory, new_run
 from cal_ratio_trainer.runs.earlier_run import EarlierRun, earlier_run, imported_settings, listed, read_history
-from cal_ratio_trainer.runs.figure_data import HISTORY_NAMES, HistoryRow, write_history
+from cal_ratio_trainer.runs.finding import new_run
 from cal_ratio_trainer.runs.networks import write_network
 from cal_ratio_trainer.runs.record import machine, now, versions
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import HISTORY_NAMES, IMPORTED, HistoryRow, write_history
 
 _MAX_DETAILS_BYTES = 1 << 20
 
@@ -46,7 +47,7 @@ class ImportSummary(Result):
         notes: unknown and assumed values, one sentence each.
     """
 
-    run: RunDirectory
+    run: Run
     epochs: tuple[int, ...]
     description: str
     notes: tuple[str, ...]
@@ -146,7 +147,7 @@ def _history(source: EarlierRun) -> tuple[list[HistoryRow] | None, list[str]]:
         return None, ["Its history is empty."]
     # Figures that stand in today's histories behind the earlier program's.
     nothing = np.zeros(0)
-    no_jets = ScoredControlJets(np.zeros((0, OUTPUTS)), np.zeros(0, dtype=bool), nothing, nothing)
+    no_jets = ScoredJets.control(np.zeros((0, OUTPUTS)), np.zeros(0, dtype=bool), nothing, nothing)
     nowhere = dict.fromkeys((*ks_of_control_jets(no_jets).to_dict(), "val_auc"), math.nan)
     notes = [f"Figures of its history that are not known here are left out: {listed(unknown)}."] if unknown else []
     notes.append("Its history has no AUC, so the rule auc-near-lowest-ks finds no best epoch in it; the others do.")
@@ -192,7 +193,7 @@ def _description(training: _Training) -> str:
     return f"{several or one}{parameters:,} parameters, from {source}"
 
 
-def _write(run: RunDirectory, training: _Training, settings: TrainSettings) -> None:
+def _write(run: Run, training: _Training, settings: TrainSettings) -> None:
     network = training.newest
     shape, run_id = replace(network.shape, dropout=settings.dropout), secrets.token_hex(16)
     for epoch, each in training.epochs.items():
@@ -200,7 +201,7 @@ def _write(run: RunDirectory, training: _Training, settings: TrainSettings) -> N
     newest = len(training.history) - 1 if training.history is not None else None
     write_network([run.path / "keras" / "final_model.keras"], shape, network.weights, run_id, newest)
     if training.history is not None:
-        write_history(run, training.history)
+        write_history(run.path, training.history)
     known = {"id": run_id, "settings_sha256": run.write_settings(settings)}
     write_text(run.path / "training_details.txt", _details(training))
     run.write_record(known | _record(training, settings))

@@ -17,9 +17,12 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.network.shape import NetworkShape
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.earlier_run import UNKNOWN_FILE
-from cal_ratio_trainer.runs.networks import NEWEST, NetworkFile, find_networks, network_of
+from cal_ratio_trainer.runs.finding import find_networks
+from cal_ratio_trainer.runs.folder import NEWEST
+from cal_ratio_trainer.runs.networks import NetworkFile
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RunError
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class InitialWeights:
     sha256: str
 
     @classmethod
-    def of_run(cls, run: RunDirectory) -> "InitialWeights":
+    def of_run(cls, run: Run) -> "InitialWeights":
         """The newest weights of an imported run.
 
         Raises:
@@ -41,7 +44,7 @@ class InitialWeights:
         file = run.path / "keras" / "final_model.keras"
         if not file.is_file():
             raise RunError(f"run {run.name} has lost {file.name}; it cannot be continued")
-        return cls._of_network(NetworkFile(network_of(run, NEWEST).file, run))
+        return cls._of_network(NetworkFile(run.network_at(NEWEST).file, run.name, run.path))
 
     @classmethod
     def of_settings(cls, settings: TrainSettings) -> "InitialWeights | None":
@@ -142,7 +145,7 @@ class InitialWeights:
         return dict(network.weights)
 
 
-def settings_layers(run: RunDirectory, stored: Mapping[str, Any], layers: Layers) -> Layers:
+def settings_layers(run: Run, stored: Mapping[str, Any], layers: Layers) -> Layers:
     """The sources of settings for a training that starts from an imported run.
 
     Args:

@@ -31,7 +31,7 @@ from cal_ratio_trainer.jets.cleaning import clean_for_training, with_missing_t0
 from cal_ratio_trainer.jets.schema import GEV_A_TEV
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.results import Result
-from cal_ratio_trainer.runs.directory import RunError
+from cal_ratio_trainer.runs.finding import find_networks
 from cal_ratio_trainer.runs.network_facts import (
     NoFigures,
     data_facts,
@@ -40,7 +40,9 @@ from cal_ratio_trainer.runs.network_facts import (
     test_figures,
     test_jets_of,
 )
-from cal_ratio_trainer.runs.networks import NamedNetworks, Networks, find_networks
+from cal_ratio_trainer.runs.networks import NamedNetworks, Networks
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.runs.test_sample import TestJets
 
 _PROBED_JETS = 128
@@ -103,7 +105,7 @@ def export_training(settings: ConvertTrainingSettings) -> TrainingExport:
     networks = []
     for number, (file, together, output) in enumerate(parts):
         first, *others = together.classifiers
-        test = test_jets_of(file.run)
+        test = test_jets_of(file.folder)
         facts = network_facts(file, first, test)
         probes = _probes_for(together, facts, test, converted=settings.with_preprocessing)
         if not is_sensitive(probes.scaled.scores).any():
@@ -184,8 +186,8 @@ def _masses(jets: int, count: int) -> NDArray[np.float32] | None:
 
 def _facts_of_set(found: NamedNetworks, loaded: Networks, facts: Sequence[NetworkFacts]) -> NetworkFacts:
     """Facts of a set from those of its networks."""
-    run, rule = found.run, found.rule
-    assert run is not None, "a set of networks has a folder"
+    assert found.folder is not None, "a set of networks has a folder"
+    run, rule = Run(found.folder), found.rule
     notes = dict.fromkeys(note for each in facts for note in each.notes)
     if isinstance(rule, EnsembleRule):
         seeds = ", ".join(str(each.read_record().get("seed")) for each in run.networks)
@@ -195,7 +197,7 @@ def _facts_of_set(found: NamedNetworks, loaded: Networks, facts: Sequence[Networ
         notes = {sentence: None} | notes
     figures: dict[str, float] = {}
     try:
-        figures = test_figures(run, run_settings(run), loaded, test_jets_of(run))
+        figures = test_figures(run, run_settings(run), loaded, test_jets_of(run.path))
     except NoFigures as error:
         notes[f"{error}, so there are no figures of merit"] = None
     return replace(

@@ -14,10 +14,10 @@ from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.classifier import Classifier
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.networks import NetworkFile, Networks
-from cal_ratio_trainer.runs.record import without_query
-from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE, RunSample, TestJets, known_settings
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RunError, without_query
+from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, MAIN_FILE, RunSample, TestJets
 from cal_ratio_trainer.version import __version__
 
 _MASSES = {"mH_parametrization": "llp_mH", "mS_parametrization": "llp_mS"}
@@ -26,15 +26,15 @@ _FILE_FACTS = ("size_bytes", "sha256", "jets_used", "simulation", "events_told_a
 _TRAINING_FACTS = ("tag", "note", "started", "seed", "planned_epochs", "finished_epochs")
 
 
-def test_jets_of(run: RunDirectory | None) -> TestJets | None:
-    """The main test jets that a run keeps; None where it kept none (an imported one, or one that did not finish).
+def test_jets_of(folder: Path | None) -> TestJets | None:
+    """The main test jets in the folder of a run; None if it has none (imported, or not finished).
 
     Raises:
         InputFileError, MissingColumn: they are damaged, or without what is needed.
     """
-    if run is None or not (run.path / MAIN_FILE).is_file():
+    if folder is None or not (folder / MAIN_FILE).is_file():
         return None
-    return TestJets.read(run.path / MAIN_FILE)
+    return TestJets.read(folder / MAIN_FILE)
 
 
 def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets | None) -> NetworkFacts:
@@ -49,8 +49,9 @@ def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets |
     Raises:
         InputFileError: the network reads masses that the test jets lack.
     """
-    record = network.run.read_record() if network.run else {}
-    settings = run_settings(network.run)
+    run = None if network.folder is None else Run(network.folder)
+    record = run.record if run else {}
+    settings = run_settings(run)
     scaling, notes = _scaling(record, test)
     mass_names = _mass_names(settings, classifier.shape.masses)
     if _UNKNOWN_MASS in mass_names:
@@ -62,21 +63,21 @@ def network_facts(network: NetworkFile, classifier: Classifier, test: TestJets |
             f"It differs from the network of 2019 in {differing}: the software that runs it must fill its inputs"
         )
     figures: dict[str, float] = {}
-    if network.run:
+    if run:
         try:
-            figures = test_figures(network.run, settings, Networks((classifier,)), test)
+            figures = test_figures(run, settings, Networks((classifier,)), test)
         except NoFigures as error:
             notes.append(f"{error}, so there are no figures of merit")
     return NetworkFacts(
-        name=network.name if network.run else network.file.name,
+        name=network.name if run else network.file.name,
         shape=classifier.shape,
         preprocessing=Preprocessing(scaling, settings.get("missing_t0"), _padding(test)),
         mass_names=mass_names,
-        training=_training(network, record),
+        training=_training(run, network.epoch, record),
         data=data_facts(record),
         figures=figures,
         notes=(*notes, *(str(note).rstrip(".") for note in record.get("notes", ()))),
-        folds=_fold_facts(network.run, settings),
+        folds=_fold_facts(run, settings),
     )
 
 
@@ -91,7 +92,7 @@ def _differing_inputs(schema: Schema) -> str:
     return ", ".join(names)
 
 
-def _fold_facts(run: RunDirectory | None, settings: Mapping[str, Any]) -> FoldFacts | None:
+def _fold_facts(run: Run | None, settings: Mapping[str, Any]) -> FoldFacts | None:
     count, fold = settings.get("folds"), settings.get("fold")
     if run is None or count is None or fold is None:
         return None
@@ -99,7 +100,7 @@ def _fold_facts(run: RunDirectory | None, settings: Mapping[str, Any]) -> FoldFa
     return FoldFacts(set_name, FoldRule(count).expression, count, fold)
 
 
-def run_settings(run: RunDirectory | None) -> Mapping[str, Any]:
+def run_settings(run: Run | None) -> Mapping[str, Any]:
     """The settings of a run under today's names, with unchecked values; empty where there is no run or no file.
 
     Raises:
@@ -135,15 +136,15 @@ def _padding(test: TestJets | None) -> dict[str, tuple[float, ...]]:
     return {kind.name: tuple(float(value) for value in rows[kind.name][list(kind.inputs)]) for kind in kinds}
 
 
-def _training(network: NetworkFile, record: Mapping[str, Any]) -> dict[str, Any]:
+def _training(run: Run | None, epoch: int | None, record: Mapping[str, Any]) -> dict[str, Any]:
     if "imported" in record:
         # Versions, seed and times of such a record are those of the import, not of the training.
         origin = _origin(record["imported"])
     else:
         origin = {**{name: record.get(name) for name in _TRAINING_FACTS}, "versions": record.get("versions", {})}
     facts: dict[str, Any] = {
-        "run": network.run.name if network.run else None,
-        "epoch": network.epoch,
+        "run": run.name if run else None,
+        "epoch": epoch,
         **origin,
         "exported_by": f"cal_ratio_trainer {__version__}",
     }
@@ -179,9 +180,7 @@ class NoFigures(Exception):
     """A run has no figures of merit; the message tells why."""
 
 
-def test_figures(
-    run: RunDirectory, settings: Mapping[str, Any], networks: Networks, test: TestJets | None
-) -> dict[str, float]:
+def test_figures(run: Run, settings: Mapping[str, Any], networks: Networks, test: TestJets | None) -> dict[str, float]:
     """Figures of merit of the networks of a run on the test jets that it keeps.
 
     Args:
@@ -203,7 +202,7 @@ def test_figures(
     else:
         raise NoFigures("The run keeps no test jets of its control region")
     try:
-        sample = RunSample(test, control, known_settings(run, settings), torch.device("cpu"))
+        sample = RunSample(test, control, run.settings, torch.device("cpu"))
         main, control_region = sample.scored_by(networks)
     except RunError as error:
         # The message of the error names folders of this machine.

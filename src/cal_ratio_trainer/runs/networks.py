@@ -1,44 +1,33 @@
-"""Networks of a run on disk: how a user names them, how they are found, checked and loaded."""
+"""Networks of a run on disk: written, checked, loaded, and used as one."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cal_ratio_trainer.config.base import Rule
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule, SetRule
-from cal_ratio_trainer.errors import InputFileError, UserError
+from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.files.atomic import write_bytes
 from cal_ratio_trainer.files.json_text import parsed
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX, network_from_safetensors, safetensors_bytes
 from cal_ratio_trainer.jets import Jets, Label
+from cal_ratio_trainer.jets.cleaning import with_missing_t0
+from cal_ratio_trainer.jets.schema import GEV_A_TEV, MASS_INPUTS
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, scores_of
 from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.network.shape import NetworkShape
-from cal_ratio_trainer.runs.directory import (
-    IMPORTED,
-    NoRunName,
-    RunDirectory,
-    RunError,
-    run_and_rest,
-    warn_without_digests,
-)
-from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, recommended_epoch
+from cal_ratio_trainer.runs.stored import warn_without_digests
 
 _BEGINNING = b'{"cal_ratio_trainer_run": '
-
-NEWEST = "last"
-BEST = "best"
-_ENDINGS = (".keras", SUFFIX)
-"""Endings of network files of this program."""
 
 
 def with_digest(content: bytes, run_id: str | None, epoch: int | None) -> bytes:
@@ -85,23 +74,28 @@ def remove_network(file: Path) -> None:
     file.with_suffix(SUFFIX).unlink(missing_ok=True)
 
 
-def _as_stored(file: Path) -> Path:
+def as_stored(file: Path) -> Path:
     """The program's own file beside a `.keras` file of a run; that file itself in older runs, which have no other."""
     own = file.with_suffix(SUFFIX)
     return own if own.is_file() else file
 
 
-def holds_epoch(run: RunDirectory, file: Path, epoch: int | None) -> bool:
-    """True where a network in a run's folder is that of an epoch; of older runs, which kept no digests, any file is.
+def holds_epoch(file: Path, epoch: int | None, run: str, run_id: str | None) -> bool:
+    """True if a network in a run's folder is that of an epoch; any file of an older run, which kept no digests.
+
+    Args:
+        file: the network.
+        epoch: number of the epoch; None if it is not known.
+        run: name of the run.
+        run_id: `id` of run.json.
 
     Raises:
         InputFileError: the file was changed since the run wrote it, or belongs to another run.
     """
-    run_id = run.read_record().get("id")
     content = file.read_bytes()
     start = content.rfind(_BEGINNING)
     if start < 0 and run_id is None and file.suffix != SUFFIX:
-        warn_without_digests(run.name)
+        warn_without_digests(run)
         return True
     try:
         if file.suffix == SUFFIX:
@@ -114,9 +108,9 @@ def holds_epoch(run: RunDirectory, file: Path, epoch: int | None) -> bool:
     except (ValueError, LookupError, TypeError, OverflowError):
         is_unchanged = False
     if not is_unchanged:
-        raise InputFileError(file, f"is not as run {run.name} wrote it: it was changed or is damaged")
+        raise InputFileError(file, f"is not as run {run} wrote it: it was changed or is damaged")
     if owner != run_id:
-        raise InputFileError(file, f"is a network of another run than {run.name}: its run id is not that in run.json")
+        raise InputFileError(file, f"is a network of another run than {run}: its run id is not that in run.json")
     return bool(number == epoch)
 
 
@@ -128,10 +122,42 @@ class Networks:
         classifiers: networks 0 ... K-1; all read the same inputs.
         rule: of a fold set the network that reads a jet is the fold of its event; of an ensemble all read every jet,
             and scores are averaged; None for a single network, which reads every jet.
+        name: for the user, 'model/00003/12', 'model/00003/best' of a set, or a path.
+        mass_columns: columns of `MASS_INPUTS` that they read, in order; see `reading`.
+        hypothesis: masses in GeV to assume for every jet, by column of `MASS_INPUTS`; None: each signal jet its own.
+        missing_t0: segment time in place of those that were not measured [ns]; None leaves them.
     """
 
     classifiers: tuple[Classifier, ...]
     rule: SetRule | None = None
+    name: str = ""
+    mass_columns: tuple[str, ...] = ()
+    hypothesis: Mapping[str, float | None] = field(default_factory=dict)
+    missing_t0: float | None = None
+
+    def reading(self, settings: TrainSettings | None, hypothesis: Mapping[str, float | None]) -> "Networks":
+        """The same, ready for `read`.
+
+        Args:
+            settings: of their training; None if they are not known.
+            hypothesis: see `Networks`.
+
+        Raises:
+            ConfigError: they read one mass and nothing says which.
+        """
+        masses = self.shape.masses
+        if settings is not None and len(settings.parametrised_masses) == masses:
+            columns = settings.parametrised_masses
+        elif masses in (0, len(MASS_INPUTS)):
+            columns = MASS_INPUTS[:masses]
+        else:
+            columns = tuple(column for column in MASS_INPUTS if hypothesis.get(column) is not None)
+            if len(columns) != masses:
+                raise ConfigError(
+                    [f"{self.name} reads one mass, but its run does not say which: give --llp_mH or --llp_mS"]
+                )
+        missing_t0 = None if settings is None else settings.missing_t0
+        return replace(self, mass_columns=columns, hypothesis=hypothesis, missing_t0=missing_t0)
 
     @property
     def fold_rule(self) -> FoldRule | None:
@@ -155,7 +181,44 @@ class Networks:
 
     def to(self, device: torch.device) -> "Networks":
         """The same on a device, in inference mode."""
-        return Networks(tuple(each.to(device).eval() for each in self.classifiers), self.rule)
+        return replace(self, classifiers=tuple(each.to(device).eval() for each in self.classifiers))
+
+    def read(self, jets: Jets, labelled: bool = True) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Scores of jets in memory, see `scores_and_spread`; the networks are those of `reading`.
+
+        Args:
+            jets: scaled, with finite inputs; at least the features that the networks read. Segment times that were not
+                measured are replaced if the training did so.
+            labelled: the label column says which jets are signal.
+
+        Raises:
+            ConfigError: masses are read, and some jets have none of their own and are given none.
+            InputFileError: some jets have no event number, and there is a rule.
+        """
+        masses = None
+        if self.mass_columns:
+            in_gev = np.stack([self._mass(column, jets, labelled) for column in self.mass_columns], axis=1)
+            masses = in_gev / np.float32(GEV_A_TEV)
+        jets = jets.with_schema(self.shape.schema)
+        if self.missing_t0 is not None:
+            lists, _ = with_missing_t0(jets.constituents, self.missing_t0)
+            jets = replace(jets, constituents=lists)
+        return self.scores_and_spread(jets, JetTensors.from_jets([jets], self.device, masses), "the file")
+
+    def _mass(self, column: str, jets: Jets, labelled: bool) -> NDArray[np.float32]:
+        given = self.hypothesis.get(column)
+        if given is not None:
+            return np.full(len(jets), given, dtype=np.float32)
+        own = jets[column].astype(np.float32) if column in jets else np.zeros(len(jets), dtype=np.float32)
+        without = ~((jets.label == Label.SIGNAL) & (own > 0)) if labelled else np.ones(len(jets), dtype=bool)
+        if without.any():
+            raise ConfigError(
+                [
+                    f"{self.name} reads {column}, which {int(without.sum())} of {len(jets)} jets do not have: give a "
+                    f"mass to assume with --{column}"
+                ]
+            )
+        return own
 
     def scores(self, jets: Jets, tensors: JetTensors, file: str | Path) -> NDArray[np.float32]:
         """Scores [jets, 3]: each jet's from the network that reads it, or their mean; see `scores_and_spread`."""
@@ -191,21 +254,16 @@ class NetworkFile:
     """One network on disk.
 
     Attributes:
-        file: its .safetensors or .keras file.
-        run: the run it belongs to; None for a file given by its path.
-        epoch: the epoch its weights are of; None where that is not known.
+        file: the .safetensors or .keras file.
+        name: name for users, 'model/00003/12', or the path of the file.
+        folder: folder of the run that it belongs to; None for a file given by its path.
+        epoch: epoch of the weights; None if it is not known.
     """
 
     file: Path
-    run: RunDirectory | None = None
+    name: str
+    folder: Path | None = None
     epoch: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Name for users: 'model/00003/12', or the path of the file."""
-        if self.run is None:
-            return str(self.file)
-        return self.run.name if self.epoch is None else f"{self.run.name}/{self.epoch}"
 
     def load(self) -> Classifier:
         """The network itself, on the CPU.
@@ -225,15 +283,20 @@ class NamedNetworks:
 
     Attributes:
         name: for the user: 'model/00003/12', 'model/00003/best' of a set, or the path of a file.
-        run: the run, or the folder of the set; None for a file given by its path.
         files: networks 0 ... K-1.
+        folder: folder of the run or of the set; None for a file given by its path.
         rule: as in `Networks`.
     """
 
     name: str
-    run: RunDirectory | None
     files: tuple[NetworkFile, ...]
+    folder: Path | None = None
     rule: SetRule | None = None
+
+    @classmethod
+    def alone(cls, file: NetworkFile) -> "NamedNetworks":
+        """A single network."""
+        return cls(file.name, (file,), file.folder)
 
     def load(self) -> Networks:
         """The networks themselves, on the CPU.
@@ -241,158 +304,4 @@ class NamedNetworks:
         Raises:
             InputFileError: a file is missing, damaged or no network of this program.
         """
-        return Networks(tuple(file.load() for file in self.files), self.rule)
-
-
-def find_networks(name: str, output_path: Path, rule: Rule = DEFAULT_RULE) -> NamedNetworks:
-    """The network that a user means, or all networks of a fold set or ensemble.
-
-    Args:
-        name: 'model/3' or 'model/3/last' for the newest weights of run 3, 'model/3/best' for the epoch that `rule`
-            recommends, 'model/3/12' for epoch 12, 'model/-1' for the newest run, 'model/3/fold_0/12' for a network of
-            a fold set, 'model/3/member_0/12' for one of an ensemble, or the path of a .keras or .safetensors file. The
-            path of a run's folder, as `train` and `import` print it, may stand for 'model/3'. A set is named as a run
-            is, with an epoch for all networks, 'best' for the best epoch of each, or 'last'.
-        output_path: the folder that holds all runs.
-        rule: rule for 'best'.
-
-    Raises:
-        RunError: there is no such run or epoch, or a network of the set lacks it; names those that are there.
-    """
-    if name.endswith(_ENDINGS):
-        return _alone(NetworkFile(Path(name)))
-    return networks_of(*split_name(name, output_path), rule)
-
-
-def networks_of(run: RunDirectory, word: str = NEWEST, rule: Rule = DEFAULT_RULE) -> NamedNetworks:
-    """The networks of a run after an epoch, or at the 'best' of each, or 'last'. Raises as `network_of`."""
-    rule_of_set = run.set_rule
-    if rule_of_set is None:
-        return _alone(network_of(run, word, rule))
-    files = []
-    for each in run.networks:
-        if not each.path.is_dir():
-            raise RunError(
-                f"{each.name} is not trained yet, so the set cannot be used; 'cr_trainer train --continue' goes on"
-            )
-        try:
-            files.append(network_of(each, word, rule))
-        except UserError as error:
-            remedy = f"; 'best' takes the best epoch of each {rule_of_set.word}" if word.isdecimal() else ""
-            raise RunError(f"{error}{remedy}") from error
-    return NamedNetworks(f"{run.name}/{word}", run, tuple(files), rule_of_set)
-
-
-def find_network(name: str, output_path: Path) -> NetworkFile:
-    """The one network that a user means; arguments as `find_networks`.
-
-    Raises:
-        RunError: as `find_networks`; or it is a set of several networks.
-    """
-    if name.endswith(_ENDINGS):
-        return NetworkFile(Path(name))
-    run, word = split_name(name, output_path)
-    if run.set_rule is not None:
-        raise RunError(
-            f"{run.name} is a set of {run.set_rule.count} networks, but one network is needed here; name one of "
-            f"them, e.g. {run.networks[0].name}"
-        )
-    return network_of(run, word)
-
-
-def network_file(name: str, output_path: Path) -> Path:
-    """The file of a network with the layers that a user means; arguments and errors as `find_network`.
-
-    The networks of a set have the same layers: its first is taken.
-    """
-    if name.endswith(_ENDINGS):
-        return Path(name)
-    run, word = split_name(name, output_path)
-    return network_of(run.networks[0], word).file
-
-
-def is_network(name: str, output_path: Path) -> bool:
-    """True where a name is that of a network: of a file by its ending, or of an existing run with or without epoch."""
-    if name.endswith(_ENDINGS):
-        return True
-    try:
-        _, word = split_name(name, output_path)
-    except UserError:
-        return False
-    return word.isdecimal() or word in (BEST, NEWEST)
-
-
-def split_name(name: str, output_path: Path) -> tuple[RunDirectory, str]:
-    """The run that a network's name means, maybe a set, and the word for its epoch. Raises RunError."""
-    try:
-        run, rest = run_and_rest(name, output_path)
-    except NoRunName as error:
-        raise RunError(_no_network(name)) from error
-    if len(rest) > 1:
-        raise RunError(_no_network(name))
-    return run, rest[0] if rest else NEWEST
-
-
-def network_of(run: RunDirectory, word: str, rule: Rule = DEFAULT_RULE) -> NetworkFile:
-    """The network of a run after an epoch.
-
-    Raises:
-        RunError: its weights are not there.
-        InputFileError: they were changed since the run wrote them, or belong to another run or epoch.
-    """
-    newest = len(run.read_history()) - 1 if run.history_file.exists() else None
-    epoch = _epoch(run, word, newest, rule)
-    # A process that was killed while it wrote an epoch leaves a final_model.keras of an epoch the history lacks.
-    final = _as_stored(run.path / "keras" / "final_model.keras")
-    if epoch == newest and final.is_file() and holds_epoch(run, final, epoch):
-        return NetworkFile(final, run, epoch)
-    file = None if epoch is None else _as_stored(run.weights_file(epoch))
-    if file is None or not file.is_file():
-        wanted = "any epoch" if epoch is None else f"epoch {epoch}"
-        there = ", ".join(map(str, run.kept_epochs())) or "none yet"
-        raise RunError(f"run {run.name} has no weights of {wanted}; kept are {there}")
-    if not holds_epoch(run, file, epoch):
-        raise InputFileError(file, f"is the network of another epoch of run {run.name}")
-    return NetworkFile(file, run, epoch)
-
-
-def _alone(file: NetworkFile) -> NamedNetworks:
-    return NamedNetworks(file.name, file.run, (file,))
-
-
-def _no_network(name: str) -> str:
-    if name.endswith((".parquet", ".root")):
-        return f"{name} is a file of jets, where a network is expected: NAME/RUN, NAME/RUN/EPOCH or a file of a network"
-    if Path(name).is_file():
-        return (
-            f"{name} is no .keras or .safetensors file of this program; 'cr_trainer import' makes a run of other "
-            "network files"
-        )
-    return (
-        f"{name} is no network: give NAME/RUN or NAME/RUN/EPOCH (e.g. default/0, default/0/best or default/0/12), the "
-        "folder of a run, or a .keras or .safetensors file"
-    )
-
-
-def _epoch(run: RunDirectory, word: str, newest: int | None, rule: Rule) -> int | None:
-    if word == NEWEST:
-        return newest
-    if word == BEST:
-        return _best_epoch(run, rule)
-    if not word.isdecimal():
-        raise RunError(f"{word} is no epoch; give a number, {BEST} or {NEWEST}")
-    return int(word)
-
-
-def _best_epoch(run: RunDirectory, rule: Rule) -> int:
-    if not run.history_file.is_file():
-        is_imported = run.read_record().get("status") == IMPORTED
-        why = "it was imported without a history" if is_imported else "none is finished"
-        raise RunError(f"run {run.name} has no best epoch: {why}; {run.name} alone is its newest network")
-    history = run.read_history()
-    best = recommended_epoch(history, rule)
-    if best is None:
-        others = [other for other in RULES if recommended_epoch(history, other) is not None]
-        remedy = f"; --rule {' or '.join(others)} finds one" if others else ""
-        raise RunError(f"run {run.name} has no best epoch: none has a finite value for the rule {rule}{remedy}")
-    return best
+        return Networks(tuple(file.load() for file in self.files), self.rule, self.name)

@@ -248,6 +248,31 @@ class BestEpochs:
         return "+".join(map(str, self.epochs))
 
 
+@dataclass(frozen=True)
+class BestEpoch:
+    """The epoch that a rule recommends, by the validation part: AUC, K-S sum, and what identical distributions give."""
+
+    epoch: int
+    auc: float
+    ks_sum: float
+    ks_expected: float
+    ks_spread: float
+
+    @classmethod
+    def of(cls, epoch: int, row: Mapping[str, float]) -> "BestEpoch":
+        """Builds it from the epoch's row of the history."""
+        expected, spread = (
+            sum(row.get(f"ks_{output}_{figure}", math.nan) for output in ("qcd", "sig", "bib"))
+            for figure in ("expected", "spread")
+        )
+        return cls(epoch, row.get("val_auc", math.nan), ks_sums([row])[0], expected, spread)
+
+    @property
+    def ks_excess(self) -> float:
+        """Distance of the sum above the expected one, in units of its spread; this grows with the sample."""
+        return (self.ks_sum - self.ks_expected) / self.ks_spread if self.ks_spread else math.nan
+
+
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Positions of the points than which no other is at least as good in both figures and better in one.
 

@@ -1,7 +1,4 @@
-"""Content of run.json: as it is written (versions, machine, data, timings, status), and as it is read and checked.
-
-Commands that list runs start without PyTorch, which is imported only to write.
-"""
+"""Content of run.json as it is written: versions, machine, data, timings, status."""
 
 import hashlib
 import os
@@ -14,25 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cal_ratio_trainer.config.profiles import demo_beside_file
 from cal_ratio_trainer.config.training import DEMO, TrainSettings
-from cal_ratio_trainer.errors import ConfigError, InputFileError
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.files.cache import local_copy
-from cal_ratio_trainer.files.json_text import read_json
-from cal_ratio_trainer.jets.metadata import Scaling
+from cal_ratio_trainer.runs.stored import file_name
 from cal_ratio_trainer.version import CODE, __version__
 
 if TYPE_CHECKING:
     from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
-
-_Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True)
@@ -158,20 +151,6 @@ def _described_data(data: "TrainingData", files: Sequence[DataFile]) -> dict[str
     return described
 
 
-def without_query(file: str) -> str:
-    """A file as the user named it; a URL without what may be secret behind its question mark.
-
-    >>> without_query("https://host/jets.parquet?token=1"), without_query("what?.parquet")
-    ('https://host/jets.parquet', 'what?.parquet')
-    """
-    return file.partition("?")[0] if "://" in file else file
-
-
-def file_name(file: str) -> str:
-    """Name of a file without folders, and of a URL without its query."""
-    return without_query(file).rstrip("/").rpartition("/")[2]
-
-
 def versions() -> dict[str, str | None]:
     """This program, Python and the libraries that decide numbers.
 
@@ -261,95 +240,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-class _Checked(BaseModel):
-    """Part of run.json as it is read. Every entry may be missing; entries without a field here are not checked."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _DataFile(_Checked):
-    file: str = ""
-    sha256: str | None = None
-    size_bytes: _Count = 0
-    jets_used: _Count = 0
-    simulation: str | None = None
-    scaling: Scaling | None = None
-    notes: list[str] = []
-
-
-class _Region(_DataFile):
-    name: str
-
-
-class _DataFiles(_DataFile):
-    regions: list[_Region] = []
-
-
-class _ComputedBy(_Checked):
-    processes: _Count = 1
-
-
-class _Networks(_Checked):
-    count: int = Field(ge=2, le=100)
-
-
-class _InitialWeights(_Checked):
-    model_config = ConfigDict(extra="forbid")
-
-    run: str
-    file: str
-    sha256: str
-
-
-class _Imported(_Checked):
-    files: dict[str, dict[str, Any]] = {}
-
-
-class _Record(_Checked):
-    id: str | None = None
-    status: Literal["running", "finished", "interrupted", "failed", "diverged", "imported"] = "running"
-    settings_sha256: list[str] = []
-    started: str | None = None
-    ended: str | None = None
-    tag: str | None = None
-    note: str | None = None
-    command: str = ""
-    reason: str = ""
-    seed: _Count = 0
-    planned_epochs: _Count = 0
-    finished_epochs: _Count = 0
-    versions: dict[str, str | None] = {}
-    machine: dict[str, Any] = {}
-    computed_by: _ComputedBy = _ComputedBy()
-    data: dict[str, _DataFiles] = {}
-    folds: _Networks | None = None
-    seeds: _Networks | None = None
-    initial_weights: _InitialWeights | None = None
-    imported: _Imported | None = None
-    continued: list[Any] = []
-    history_references: dict[str, float | None] = {}
-    notes: list[str] = []
-    timings: dict[str, Any] = {}
-    test: dict[str, Any] = {}
-
-
-def read_record(file: Path) -> dict[str, Any]:
-    """The content of a run.json.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        InputFileError: it cannot be read, is damaged, or is no record of a run; names the entry.
-    """
-    content = read_json(file, bad_numbers=True)
-    if not isinstance(content, dict):
-        raise InputFileError(file, f"is no record of a run: it holds a {type(content).__name__}, expected an object")
-    try:
-        _Record.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        entry = ".".join(map(str, first["loc"]))
-        found = f"{entry} is {first['input']!r:.80}: {first['msg']}"
-        raise InputFileError(file, f"is no record of a run: {found}") from error
-    return content

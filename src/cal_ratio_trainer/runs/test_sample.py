@@ -1,11 +1,10 @@
 """The test jets that a run left, scored anew with any of its networks: no training file is needed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +18,7 @@ from cal_ratio_trainer.datasets.training_file import refuse_other_scaling
 from cal_ratio_trainer.datasets.weights import WeightArray, file_weights, parametrised_masses
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
-from cal_ratio_trainer.evaluation.scored import FloatArray, JetKinematics, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import FloatArray, ScoredJets
 from cal_ratio_trainer.evaluation.sculpting import cluster_mass_and_width
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
@@ -27,9 +26,9 @@ from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, DataTaking, JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.network.batch import JetTensors
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError
 from cal_ratio_trainer.runs.figure_data import ranges_of
 from cal_ratio_trainer.runs.networks import Networks
+from cal_ratio_trainer.runs.stored import RunError
 
 MAIN_FILE, CONTROL_FILE = "test_sample.parquet", "control_test_sample.parquet"
 JUDGED_FILE = "judged_test_sample.parquet"
@@ -109,10 +108,10 @@ class TestJets:
             raise InputFileError(self.file, f"has jets whose {REGION} is not known")
         return tuple(encoded.dictionary.to_pylist()), encoded.indices.to_numpy()
 
-    def scored_control(self, scores: FloatArray) -> ScoredControlJets:
+    def scored_control(self, scores: FloatArray) -> ScoredJets:
         """Its jets as those of control regions, with scores [jets, 3]."""
         names, region = self.regions
-        return ScoredControlJets(
+        return ScoredJets.control(
             scores=scores,
             is_data=np.asarray(self.jets.label == CONTROL_DATA),
             weights=self.weights,
@@ -142,23 +141,13 @@ class RunSample:
     judged: TestJets | None = None
 
     @classmethod
-    def read(cls, run: RunDirectory, settings: Mapping[str, Any], device: torch.device | None = None) -> "RunSample":
-        """Reads the files of a run.
-
-        Args:
-            run: its folder.
-            settings: as its training_params.yaml has them; names of other versions of this program are passed over.
-            device: device of the networks; None for the CPU.
-
-        Raises:
-            UserError: a file is missing, damaged, or not what it should be.
-        """
-        checked = known_settings(run, settings)
-        main = TestJets.read(run.path / MAIN_FILE)
-        without = checked.cr_training_file is None
-        control = main.without_jets() if without else TestJets.read(run.path / CONTROL_FILE)
-        judged = TestJets.read(run.path / JUDGED_FILE) if checked.judged_files else None
-        return cls(main, control, checked, device or torch.device("cpu"), judged)
+    def read(cls, folder: Path, settings: TrainSettings, device: torch.device | None = None) -> "RunSample":
+        """Reads the files in the folder of a run; see `Run.test_sample`."""
+        main = TestJets.read(folder / MAIN_FILE)
+        without = settings.cr_training_file is None
+        control = main.without_jets() if without else TestJets.read(folder / CONTROL_FILE)
+        judged = TestJets.read(folder / JUDGED_FILE) if settings.judged_files else None
+        return cls(main, control, settings, device or torch.device("cpu"), judged)
 
     @classmethod
     def of_files(
@@ -211,7 +200,7 @@ class RunSample:
                 digest.update(np.ascontiguousarray(part.jets[name]).tobytes())
         return digest.hexdigest()[:16]
 
-    def scored_by(self, networks: Networks) -> tuple[ScoredJets, ScoredControlJets]:
+    def scored_by(self, networks: Networks) -> tuple[ScoredJets, ScoredJets]:
         """Main and control jets with the scores of the networks of a run, in inference mode.
 
         A network with parametrised masses reads the signal's own; any other jet is given those of a signal jet of the
@@ -238,7 +227,7 @@ class RunSample:
                 f"{len(columns)}"
             )
 
-    def judged_by(self, networks: Networks) -> ScoredControlJets | None:
+    def judged_by(self, networks: Networks) -> ScoredJets | None:
         """The same of the control regions that are judged only; None without any."""
         if self.judged is None:
             return None
@@ -264,42 +253,40 @@ class RunSample:
         return np.asarray((jets.label != Label.SIGNAL) | np.isin(jets["llp_mH"], wanted))
 
 
-def known_settings(run: RunDirectory, settings: Mapping[str, Any]) -> TrainSettings:
-    """The settings of a run, checked; names of other versions of this program are passed over.
-
-    Raises:
-        RunError: a value cannot be used.
-    """
-    known = {name: value for name, value in settings.items() if name in TrainSettings.model_fields}
-    try:
-        return TrainSettings.make(**known)
-    except ValueError as error:
-        raise RunError(f"run {run.name} has settings that cannot be used ({run.settings_file.name})") from error
-
-
-def sample_of_set(run: RunDirectory, rule: SetRule, device: torch.device) -> RunSample:
+def sample_of_set(
+    folder: Path, members: Sequence[Path], rule: SetRule, settings: TrainSettings, device: torch.device
+) -> RunSample:
     """The test jets of a set of networks: every jet that the split puts in a test part, once.
 
     All members of an ensemble have the same test jets. Of a fold set, a jet of fold j is in the test part of all
     networks but j. Its features are taken from one of those; it is scored by network j, which has not seen its event.
 
+    Args:
+        folder: folder of the set.
+        members: folders of its networks.
+        rule: of the set.
+        settings: of the set.
+        device: device of the networks.
+
     Raises:
         UserError: a file is missing, damaged, or not what it should be.
     """
-    settings = TrainSettings.make(**run.read_settings())
     if not isinstance(rule, FoldRule):
-        return replace(RunSample.read(run.networks[0], run.read_settings(), device), settings=settings)
-    main = _joined(run, rule, MAIN_FILE, settings)
-    without = settings.cr_training_file is None
-    control = main.without_jets() if without else _joined(run, rule, CONTROL_FILE, settings)
-    judged = _joined(run, rule, JUDGED_FILE, settings) if settings.judged_files else None
+        return RunSample.read(members[0], settings, device)
+
+    def joined(name: str) -> TestJets:
+        return _joined(folder / name, [TestJets.read(each / name) for each in members], rule, settings)
+
+    main = joined(MAIN_FILE)
+    control = main.without_jets() if settings.cr_training_file is None else joined(CONTROL_FILE)
+    judged = joined(JUDGED_FILE) if settings.judged_files else None
     return RunSample(main, control, settings, device, judged)
 
 
 def write_sample_of_set(
-    sample: RunSample, networks: Networks, run: RunDirectory
-) -> tuple[ScoredJets, ScoredControlJets, ScoredControlJets | None]:
-    """Scores main, control and judged jets, writes all files to the folder of the set, and returns the scores."""
+    sample: RunSample, networks: Networks, folder: Path, name: str
+) -> tuple[ScoredJets, ScoredJets, ScoredJets | None]:
+    """Scores main, control and judged jets, writes all files to the folder of the named set, and returns the scores."""
     main, control = sample.scored_by(networks)
     judged = sample.judged_by(networks)
     for part, scored in ((sample.main, main), (sample.control, control), (sample.judged, judged)):
@@ -309,20 +296,19 @@ def write_sample_of_set(
         columns = {f"jet_nn_{label.output}": scores[:, label] for label in Label}
         of_what = "fold set" if networks.fold_rule else "ensemble"
         by = "the newest network of its fold" if networks.fold_rule else "its newest networks, whose mean is taken"
-        note = f"test part of the {of_what} {run.name}, each jet scored by {by}"
+        note = f"test part of the {of_what} {name}, each jet scored by {by}"
         metadata = part.metadata.model_copy(update={"notes": [note]})
-        write_jets(run.path / part.file.name, part.jets.with_columns(columns), metadata)
+        write_jets(folder / part.file.name, part.jets.with_columns(columns), metadata)
     return main, control, judged
 
 
-def _joined(run: RunDirectory, rule: FoldRule, name: str, settings: TrainSettings) -> TestJets:
-    left = [TestJets.read(each.path / name) for each in run.networks]
+def _joined(file: Path, left: Sequence[TestJets], rule: FoldRule, settings: TrainSettings) -> TestJets:
     parts = []
     for fold in range(rule.count):
         source = left[(fold + 1) % rule.count]
         folds = rule.folds_of(source.jets, source.file)
         parts.append(source.jets.where(folds == fold).with_columns({FOLD: folds[folds == fold]}))
-    joined = TestJets(run.path / name, Jets.concatenate(parts), left[0].metadata)
+    joined = TestJets(file, Jets.concatenate(parts), left[0].metadata)
     return replace(joined, jets=joined.jets.with_columns({_WEIGHT: _on_one_scale(joined, settings)}))
 
 
@@ -357,34 +343,27 @@ def scored_jets(jets: pa.Table, scores: FloatArray, weights: FloatArray, metadat
         weights: [jets].
         metadata: its scaling gives the jets' pt in GeV back; 0-500 GeV where the file has none.
     """
-    return ScoredJets(
-        scores=scores,
-        labels=jets.column("label").to_numpy(),
-        weights=weights,
-        higgs_mass=_known(jets, "llp_mH"),
-        scalar_mass=_known(jets, "llp_mS"),
-        kinematics=jet_kinematics(jets, metadata.scaling),
-    )
+    masses = {"mH": _known(jets, "llp_mH"), "mS": _known(jets, "llp_mS")}
+    known = {name: values for name, values in masses.items() if values is not None}
+    columns = {**known, **jet_kinematics(jets, metadata.scaling)}
+    return ScoredJets(scores, jets.column("label").to_numpy(), weights, columns)
 
 
-def jet_kinematics(jets: pa.Table, scaling: Scaling | None) -> JetKinematics:
-    """Kinematics and truth of built jets; what a file does not hold is None, a null is NaN.
+def jet_kinematics(jets: pa.Table, scaling: Scaling | None) -> dict[str, FloatArray]:
+    """Columns of kinematics and truth of built jets, see `ScoredJets`; those that a file has, NaN for a null.
 
     Args:
         jets: scalar columns.
         scaling: the range of pt that became 0-1; None for 0-500 GeV.
     """
     scaling = scaling or LEGACY_SCALING
-    scaled_pt = _known(jets, "jet_pt")
     width = scaling.max_jet_pt - scaling.min_jet_pt
-    return JetKinematics(
-        pt=None if scaled_pt is None else scaled_pt * np.float32(width) + np.float32(scaling.min_jet_pt),
-        eta=_known(jets, "jet_eta"),
-        phi=_known(jets, "jet_phi"),
-        llp_eta=_known(jets, "llp_eta"),
-        llp_lxy=_known(jets, "llp_Lxy"),
-        llp_lz=_known(jets, "llp_Lz"),
-    )
+    names = {"jet_pt": "pt", "jet_eta": "eta", "jet_phi": "phi", "llp_eta": "llp_eta", "llp_Lxy": "llp_lxy"}
+    found = {ours: _known(jets, name) for name, ours in (names | {"llp_Lz": "llp_lz"}).items()}
+    known = {name: values for name, values in found.items() if values is not None}
+    if "pt" in known:
+        known["pt"] = known["pt"] * np.float32(width) + np.float32(scaling.min_jet_pt)
+    return known
 
 
 def _known(jets: pa.Table, name: str) -> FloatArray | None:

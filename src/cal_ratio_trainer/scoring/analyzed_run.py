@@ -16,12 +16,13 @@ from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.runs.directory import FINISHED, IMPORTED, RunDirectory, RunError
-from cal_ratio_trainer.runs.networks import BEST, NEWEST, find_networks
-from cal_ratio_trainer.runs.overview import RunOverview
+from cal_ratio_trainer.runs.finding import find_networks
+from cal_ratio_trainer.runs.folder import BEST, NEWEST
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs
 from cal_ratio_trainer.runs.record import training_files
-from cal_ratio_trainer.runs.test_sample import MAIN_FILE, RunSample, known_settings
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import FINISHED, IMPORTED, RunError
+from cal_ratio_trainer.runs.test_sample import MAIN_FILE, RunSample
 
 TEST_PART, GIVEN_FILES = "test part", "given files"
 """Jets that figures with errors are of: those that a training left, or all that a user gave for runs that left none."""
@@ -64,14 +65,13 @@ class GivenFiles:
         self._device = device
         self._read: dict[str, RunSample] = {}
 
-    def sample_for(self, run: RunOverview) -> RunSample:
+    def sample_for(self, run: Run) -> RunSample:
         """All jets of the files, as a run's networks want them.
 
         Raises:
             UserError: a file is not what a training takes, or scaled otherwise than the networks read it.
         """
-        settings = known_settings(run.run, run.settings)
-        said = run.record.get("data", {}).get("main", {}).get("scaling")
+        settings, said = run.settings, run.record.get("data", {}).get("main", {}).get("scaling")
         scaling = Scaling(**said) if said else LEGACY_SCALING
         key = json.dumps([[getattr(settings, name) for name in _READ_WITH], scaling.model_dump()])
         if key not in self._read:
@@ -84,7 +84,7 @@ class AnalyzedRun:
     """A run that can be used.
 
     Attributes:
-        overview: overview from its files.
+        run: the run.
         sample: its test jets, or for a run without any all jets of the files that were given; None without either.
         trouble: why not; empty where nothing is wrong (a run that did not end yet has none).
         measured: AUC and K-S on the given files by epoch, of all networks that were kept; None for a run that is
@@ -92,7 +92,7 @@ class AnalyzedRun:
         best_of_networks: of a set, the best epoch of each network, which is the one choice it offers; None for a run.
     """
 
-    overview: RunOverview
+    run: Run
     sample: RunSample | None
     trouble: str = ""
     measured: Mapping[int, Mapping[str, float]] | None = None
@@ -101,7 +101,7 @@ class AnalyzedRun:
     @property
     def name(self) -> str:
         """'model/00003'."""
-        return self.overview.run.name
+        return self.run.name
 
     @property
     def is_judged_on_given_files(self) -> bool:
@@ -127,7 +127,7 @@ class AnalyzedRun:
         """
         if self.best_of_networks is not None:
             return (self.best_of_networks.row,)
-        history = self.overview.history
+        history = tuple(self.run.known_history)
         if self.measured is None:
             return history
         # AUC and K-S of the history belong to jets that are not known.
@@ -141,26 +141,26 @@ class AnalyzedRun:
     @property
     def epochs_to_choose_from(self) -> int:
         """Number of epochs from which the rule chooses; for a set, in each of its networks."""
-        return len(self.overview.history) if self.best_of_networks is not None else sum(bool(row) for row in self.rows)
+        return len(self.run.known_history) if self.best_of_networks is not None else sum(bool(row) for row in self.rows)
 
     def has_weights_of(self, epoch: int) -> bool:
         """The network of an epoch is on disk."""
         if self.best_of_networks is not None:
             return True
-        newest = len(self.overview.history) - 1
-        return epoch in (*(self.measured or self.overview.run.kept_epochs()), newest)
+        newest = len(self.run.known_history) - 1
+        return epoch in (*(self.measured or self.run.kept_epochs()), newest)
 
     def history_row(self, epoch: int) -> Mapping[str, float]:
         """Row of the training's history for an epoch; empty without a history."""
         if self.best_of_networks is not None:
             return self.rows[epoch]
-        return self.overview.history[epoch] if epoch < len(self.overview.history) else {}
+        return self.run.known_history[epoch] if epoch < len(self.run.known_history) else {}
 
     @property
     def class_counts(self) -> Mapping[Label, int] | None:
         """Number of jets of each class for figures of merit with errors; None if unknown."""
         if self.sample is None or not self.is_judged_on_given_files:
-            return self.overview.test_jets
+            return self.run.test_jets
         labels = self.sample.main.jets.label
         return {label: int((labels == label).sum()) for label in Label}
 
@@ -168,7 +168,7 @@ class AnalyzedRun:
         """'model/00003/12'; '.../best' of a set, '.../last' for the only network of a run that tells no epoch."""
         if self.best_of_networks is not None:
             return f"{self.name}/{BEST}"
-        return f"{self.name}/{epoch if self.overview.history or self.overview.run.kept_epochs() else NEWEST}"
+        return f"{self.name}/{epoch if self.run.known_history or self.run.kept_epochs() else NEWEST}"
 
     @property
     def mix(self) -> tuple[str, ...]:
@@ -179,15 +179,13 @@ class AnalyzedRun:
         """
         if self.sample is not None and self.is_judged_on_given_files:
             return GIVEN_FILES, self.sample.checksum
-        files = [self.overview.word("data", kind, "sha256") for kind in self.overview.kinds_of_jets]
+        files = [self.run.recorded_text("data", kind, "sha256") for kind in self.run.kinds_of_jets]
         if not all(files):
             files = [self.sample.checksum if self.sample is not None else self.name]
-        return (*map(str, files), *(str(self.overview.settings.get(name)) for name in _DECIDE_FIGURES))
+        return (*map(str, files), *(str(self.run.known_settings.get(name)) for name in _DECIDE_FIGURES))
 
 
-def read_run(
-    run: RunDirectory, device: torch.device, given: GivenFiles | None = None, rule: Rule = DEFAULT_RULE
-) -> AnalyzedRun:
+def read_run(run: Run, device: torch.device, given: GivenFiles | None = None, rule: Rule = DEFAULT_RULE) -> AnalyzedRun:
     """Reads a run.
 
     Args:
@@ -201,15 +199,14 @@ def read_run(
             to judge it on, or no network that could be judged.
         UserError: the given files cannot be used.
     """
-    overview = RunOverview.of(run)
-    if overview.trouble:
-        raise RunError(overview.trouble)
-    if overview.set_rule is not None:
-        return _set_of_networks(overview, overview.set_rule, device, rule)
+    if run.trouble:
+        raise RunError(run.trouble)
+    if run.known_rule is not None:
+        return _set_of_networks(run, run.known_rule, device, rule)
     if given is not None and not (run.path / MAIN_FILE).is_file():
-        return _judged_on(given, overview)
-    if not overview.history:
-        if overview.status == IMPORTED:
+        return _judged_on(given, run)
+    if not run.known_history:
+        if run.status == IMPORTED:
             raise RunError(
                 f"run {run.name} has no history and no test jets; --main_training_file and --cr_training_file name "
                 "files to judge its networks on"
@@ -217,25 +214,25 @@ def read_run(
         run.read_history()
         raise RunError(f"run {run.name} has no finished epoch")
     try:
-        return AnalyzedRun(overview, RunSample.read(run, overview.settings, device))
+        return AnalyzedRun(run, run.test_sample(device))
     except UserError as error:
         # The test jets are written when a training ends.
-        return AnalyzedRun(overview, None, str(error) if overview.status == FINISHED else "")
+        return AnalyzedRun(run, None, str(error) if run.status == FINISHED else "")
 
 
-def _set_of_networks(overview: RunOverview, of_set: SetRule, device: torch.device, rule: Rule) -> AnalyzedRun:
+def _set_of_networks(run: Run, of_set: SetRule, device: torch.device, rule: Rule) -> AnalyzedRun:
     """A set as one run: each test jet is scored by the network of its fold, or by all members of an ensemble."""
-    name, word = f"the {of_set.title} {overview.run.name}", of_set.word
-    if overview.status != FINISHED:
-        raise RunError(f"{name} is {overview.status}; it can be judged when all its {word}s are trained")
-    best = overview.best_epochs(rule)
+    name, word = f"the {of_set.title} {run.name}", of_set.word
+    if run.status != FINISHED:
+        raise RunError(f"{name} is {run.status}; it can be judged when all its {word}s are trained")
+    best = run.best_epochs(rule)
     if best is None:
         raise RunError(f"{name} has a {word} of which no epoch has a finite value for the rule {rule}")
-    return AnalyzedRun(overview, RunSample.read(overview.run, overview.settings, device), best_of_networks=best)
+    return AnalyzedRun(run, run.test_sample(device), best_of_networks=best)
 
 
-def _judged_on(given: GivenFiles, overview: RunOverview) -> AnalyzedRun:
-    run, sample = overview.run, given.sample_for(overview)
+def _judged_on(given: GivenFiles, run: Run) -> AnalyzedRun:
+    sample = given.sample_for(run)
     epochs = run.kept_epochs()
     networks = {epoch: f"{run.name}/{epoch}" for epoch in epochs} or {0: f"{run.name}/{NEWEST}"}
     measured: dict[int, dict[str, float]] = {}
@@ -244,4 +241,4 @@ def _judged_on(given: GivenFiles, overview: RunOverview) -> AnalyzedRun:
             main, control = sample.scored_by(find_networks(name, run.numbered_folder.parents[1]).load())
             measured[epoch] = {"val_auc": roc_auc(main), **ks_of_control_jets(control, sample.pt_ranges).to_dict()}
             line.advance()
-    return AnalyzedRun(overview, sample, measured=measured)
+    return AnalyzedRun(run, sample, measured=measured)

@@ -35,15 +35,11 @@ from cal_ratio_trainer.evaluation.summary import (
 from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.network.engine import chosen_device
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.runs.directory import FINISHED, RunDirectory, named_run
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of
-from cal_ratio_trainer.runs.networks import find_networks
-from cal_ratio_trainer.runs.overview import BestEpoch, RunOverview, all_runs
-from cal_ratio_trainer.runs.recommendation import (
-    classifying_epochs,
-    criteria,
-    recommended_epoch,
-)
+from cal_ratio_trainer.runs.finding import all_runs, find_networks, named_run
+from cal_ratio_trainer.runs.recommendation import BestEpoch, classifying_epochs, criteria, recommended_epoch
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import FINISHED
 from cal_ratio_trainer.runs.test_sample import RunSample
 from cal_ratio_trainer.scoring.analyzed_run import AnalyzedRun, GivenFiles, read_run
 
@@ -71,8 +67,8 @@ class RunGroup:
         run = self.runs[0]
         if run.sample is not None and run.is_judged_on_given_files:
             return run.sample.main.data_taking, run.sample.control.data_taking
-        described = run.overview.record.get("data") or {}
-        return tuple(DataTaking.of_record(described.get(kind) or {}) for kind in run.overview.kinds_of_jets)
+        described = run.run.known_record.get("data") or {}
+        return tuple(DataTaking.of_record(described.get(kind) or {}) for kind in run.run.kinds_of_jets)
 
     @property
     def places(self) -> list[tuple[int, int]]:
@@ -141,12 +137,12 @@ def choose_runs(settings: AnalyzeSettings) -> ChosenRuns:
     if settings.runs_to_analyze:
         folders, failures = _each(settings.runs_to_analyze, str, lambda name: named_run(name, settings.output_path))
     else:
-        overviews = [RunOverview.of(run) for run in all_runs(settings.output_path)]
-        folders = [each.run for each in overviews if each.status == FINISHED or each.trouble]
-        passed_over = [(each.run.name, each.status) for each in overviews if each.run not in folders]
+        found = all_runs(settings.output_path)
+        folders = [run for run in found if run.status == FINISHED or run.trouble]
+        passed_over = [(run.name, run.status) for run in found if run not in folders]
     # Named twice, 'model/-1' and 'model/3' say, it is one run all the same.
     folders = list({folder.path.resolve(): folder for folder in folders}.values())
-    by_name: dict[str, RunDirectory] = {}
+    by_name: dict[str, Run] = {}
     for folder in folders:
         if (other := by_name.setdefault(folder.name, folder)) is not folder:
             raise ConfigError([f"{other.path} and {folder.path} are both called {folder.name}; analyze one at a time"])
@@ -353,7 +349,7 @@ def _scored(candidate: Candidate, settings: AnalyzeSettings, resampling: Resampl
 
 
 def _result(candidate: Candidate, sample: RunSample, settings: AnalyzeSettings, resampling: Resampling) -> TestResult:
-    runs = candidate.run.overview.run.numbered_folder.parents[1]
+    runs = candidate.run.run.numbered_folder.parents[1]
     network = find_networks(candidate.name, runs, settings.rule).load()
     main, control = sample.scored_by(network)
     judged, ensemble = sample.judged_by(network), None

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.datasets.splits import event_words
 from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.errors import MissingColumn, UserError
-from cal_ratio_trainer.evaluation.scored import JetKinematics, ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.sculpting import cluster_mass_and_width
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
@@ -181,24 +181,17 @@ class ComparedJets:
             return None
         table = self.table.filter(pa.array(self.fair))
 
-        def known(name: str) -> NDArray[np.float32] | None:
-            return None if table[name].null_count == len(table) else table[name].to_numpy().astype(np.float32)
-
-        kinematics = JetKinematics(
-            pt=known("jet_pt"),
-            llp_eta=known("llp_eta"),
-            llp_lxy=known("llp_Lxy"),
-            llp_lz=known("llp_Lz"),
-            cluster_mass=self.cluster_mass[self.fair],
-            cluster_width=self.cluster_width[self.fair],
-        )
-        first, second = (
-            replace(each, higgs_mass=known("llp_mH"), scalar_mass=known("llp_mS"), kinematics=kinematics)
-            for each in pair
-        )
+        names = {"jet_pt": "pt", "llp_eta": "llp_eta", "llp_Lxy": "llp_lxy", "llp_Lz": "llp_lz"}
+        columns = {
+            ours: table[name].to_numpy().astype(np.float32)
+            for name, ours in (names | {"llp_mH": "mH", "llp_mS": "mS"}).items()
+            if table[name].null_count < len(table)
+        }
+        columns |= {"cluster_mass": self.cluster_mass[self.fair], "cluster_width": self.cluster_width[self.fair]}
+        first, second = (each.with_columns(**columns) for each in pair)
         return first, second
 
-    def control_pair(self) -> tuple[ScoredControlJets, ScoredControlJets] | None:
+    def control_pair(self) -> tuple[ScoredJets, ScoredJets] | None:
         """The fair control jets with either's scores; None without MC or without data."""
         if self.region != "control" or not self.labelled:
             return None
@@ -207,7 +200,7 @@ class ComparedJets:
         except ValueError:
             return None
         first, second = (
-            ScoredControlJets(
+            ScoredJets.control(
                 scores[self.fair],
                 self.labels[self.fair] == CONTROL_DATA,
                 weights,

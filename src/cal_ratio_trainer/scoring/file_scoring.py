@@ -23,7 +23,7 @@ from cal_ratio_trainer.files.parquet import StoredTable, append_table, read_tabl
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
 from cal_ratio_trainer.jets.cleaning import CleaningReport
 from cal_ratio_trainer.jets.metadata import DataTaking
-from cal_ratio_trainer.runs.directory import run_at
+from cal_ratio_trainer.runs.finding import run_at
 from cal_ratio_trainer.scoring.blinding import Blinding, blinding_of
 from cal_ratio_trainer.scoring.parts import JetPart, PartArray
 from cal_ratio_trainer.scoring.score_file import (
@@ -222,7 +222,7 @@ def _description(
     return {
         "network": scorer.name,
         "network_of_run": os.fspath(scorer.run.path) if scorer.run is not None else None,
-        "hypothesis": {column: scorer.hypothesis[column] for column in scorer.mass_columns},
+        "hypothesis": {column: scorer.networks.hypothesis[column] for column in scorer.networks.mass_columns},
         "scaling": scorer.scaling.model_dump(),
         "input": {"path": stream.name, "size_bytes": size},
         "region": stream.region,

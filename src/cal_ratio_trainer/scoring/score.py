@@ -14,7 +14,7 @@ from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.evaluation.ks import PtRange
 from cal_ratio_trainer.files.cache import is_remote
 from cal_ratio_trainer.progress import progress
-from cal_ratio_trainer.runs.networks import is_network
+from cal_ratio_trainer.runs.finding import is_network
 from cal_ratio_trainer.scoring.file_scoring import (
     ScoredFile,
     ScoreRequest,

@@ -19,17 +19,16 @@ from cal_ratio_trainer.config.scoring import ReadingSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import FoldRule, SetRule
 from cal_ratio_trainer.datasets.used_events import EventGroup, read_used_events
-from cal_ratio_trainer.errors import ConfigError, InputFileError
+from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.evaluation.ks import PtRange
-from cal_ratio_trainer.jets import Jets, Label
-from cal_ratio_trainer.jets.cleaning import with_missing_t0
+from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
-from cal_ratio_trainer.jets.schema import GEV_A_TEV, MASS_INPUTS, Schema
-from cal_ratio_trainer.network.batch import JetTensors
+from cal_ratio_trainer.jets.schema import MASS_INPUTS, Schema
 from cal_ratio_trainer.network.engine import chosen_device
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
-from cal_ratio_trainer.runs.networks import NamedNetworks, Networks, find_networks
+from cal_ratio_trainer.runs.finding import find_networks
+from cal_ratio_trainer.runs.networks import NamedNetworks, NetworkFile, Networks
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.parts import PartLookup, is_training_file, parts_by_events, parts_by_split, unknown_parts
 from cal_ratio_trainer.scoring.streams import JetBatch, JetStream, converted_batch
 
@@ -50,7 +49,7 @@ class KnownTraining:
         settings: of the run; None where they are not known.
     """
 
-    run: RunDirectory | None
+    run: Run | None
     data: Mapping[str, Any]
     settings: TrainSettings | None
 
@@ -89,17 +88,13 @@ class Scorer:
         run: the run, or the folder of the set; None where it is not known.
         networks: on the device that they run on.
         trainings: of networks 0 ... K-1.
-        mass_columns: those of `MASS_INPUTS` that they read, in order.
-        hypothesis: masses in GeV to assume for every jet, by column of `MASS_INPUTS`; None: each signal jet its own.
         notes: notes for the user, one sentence each.
     """
 
     name: str
-    run: RunDirectory | None
+    run: Run | None
     networks: Networks
     trainings: tuple[KnownTraining, ...]
-    mass_columns: tuple[str, ...]
-    hypothesis: Mapping[str, float | None]
     notes: tuple[str, ...] = ()
 
     @property
@@ -165,16 +160,7 @@ class Scorer:
             ConfigError: masses are read, and some jets have none of their own and are given none.
             InputFileError: some jets have no event number, and there is a rule.
         """
-        masses = None
-        if self.mass_columns:
-            in_gev = np.stack([self._mass(column, jets, labelled) for column in self.mass_columns], axis=1)
-            masses = in_gev / np.float32(GEV_A_TEV)
-        jets = jets.with_schema(self.schema)
-        if self.settings is not None and self.settings.missing_t0 is not None:
-            lists, _ = with_missing_t0(jets.constituents, self.settings.missing_t0)
-            jets = replace(jets, constituents=lists)
-        tensors = JetTensors.from_jets([jets], self.networks.device, masses)
-        return self.networks.scores_and_spread(jets, tensors, "the file")
+        return self.networks.read(jets, labelled)
 
     def batch_scores(self, batch: JetBatch, stream: JetStream) -> ScoreArray:
         """Scores [jets, 3] of a batch that was read for another network: its jets are scaled anew where that differs.
@@ -193,21 +179,6 @@ class Scorer:
             jets = converted_batch(batch.converted, self.scaling).jets
         return self.scores(jets, stream.labelled)
 
-    def _mass(self, column: str, jets: Jets, labelled: bool) -> NDArray[np.float32]:
-        given = self.hypothesis[column]
-        if given is not None:
-            return np.full(len(jets), given, dtype=np.float32)
-        own = jets[column].astype(np.float32) if column in jets else np.zeros(len(jets), dtype=np.float32)
-        without = ~((jets.label == Label.SIGNAL) & (own > 0)) if labelled else np.ones(len(jets), dtype=bool)
-        if without.any():
-            raise ConfigError(
-                [
-                    f"{self.name} reads {column}, which {int(without.sum())} of {len(jets)} jets do not have: give a "
-                    f"mass to assume with --{column}"
-                ]
-            )
-        return own
-
 
 def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
     """The network, or the networks of a set, that a user means, ready to score.
@@ -225,44 +196,27 @@ def find_scorer(name: str, reading: ReadingSettings) -> Scorer:
     if reading.threads is not None:
         torch.set_num_threads(reading.threads)
     device = chosen_device(reading.device)
-    trainings = []
-    for file in found.files:
-        run = file.run
-        if run is None and file.file.absolute().parent.name == "keras":
-            # A file that was named by its path may lie in a run.
-            folder = RunDirectory(file.file.absolute().parent.parent)
-            run = folder if folder.settings_file.is_file() else None
-        settings = _settings_of(run) if run is not None else None
-        data = run.read_record().get("data", {}) if run is not None else {}
-        trainings.append(KnownTraining(run, data, settings))
+    runs = [_run_of(file) for file in found.files]
+    trainings = [
+        KnownTraining(None, {}, None)
+        if run is None
+        else KnownTraining(run, run.record.get("data", {}), run.settings if run.settings_file.exists() else None)
+        for run in runs
+    ]
     hypothesis: dict[str, float | None] = {"llp_mH": reading.llp_mH, "llp_mS": reading.llp_mS}
-    networks, first = found.load().to(device), trainings[0]
-    masses = _mass_columns(found.files[0].name, networks.shape.masses, first.settings, hypothesis)
-    run = first.run if found.rule is None else found.run
-    scorer = Scorer(found.name, run, networks, tuple(trainings), masses, hypothesis)
+    networks = found.load().reading(trainings[0].settings, hypothesis).to(device)
+    run = runs[0] if found.rule is None or found.folder is None else Run(found.folder)
+    scorer = Scorer(found.name, run, networks, tuple(trainings))
     return replace(scorer, notes=(*_set_notes(scorer, found), *_notes(scorer)))
 
 
-def _settings_of(run: RunDirectory) -> TrainSettings | None:
-    if not run.settings_file.exists():
-        return None
-    try:
-        return TrainSettings.make(**run.read_settings())
-    except (ValueError, ConfigError) as error:
-        raise InputFileError(run.settings_file, f"holds no settings of a training ({error})") from error
-
-
-def _mass_columns(
-    name: str, masses: int, settings: TrainSettings | None, hypothesis: Mapping[str, float | None]
-) -> tuple[str, ...]:
-    if settings is not None and len(settings.parametrised_masses) == masses:
-        return settings.parametrised_masses
-    if masses in (0, len(MASS_INPUTS)):
-        return MASS_INPUTS[:masses]
-    given = tuple(column for column in MASS_INPUTS if hypothesis[column] is not None)
-    if len(given) != masses:
-        raise ConfigError([f"{name} reads one mass, but its run does not say which: give --llp_mH or --llp_mS"])
-    return given
+def _run_of(file: NetworkFile) -> Run | None:
+    """The run of a network; that of the folder above for a file that was named by its path."""
+    folder = file.folder
+    if folder is None and file.file.absolute().parent.name == "keras":
+        folder = file.file.absolute().parent.parent
+        folder = folder if Run(folder).settings_file.is_file() else None
+    return None if folder is None else Run(folder)
 
 
 def _set_notes(scorer: Scorer, found: NamedNetworks) -> list[str]:
@@ -288,12 +242,14 @@ def _notes(scorer: Scorer) -> list[str]:
     notes = []
     if not scorer.data.get("main", {}).get("scaling"):
         notes.append(f"the scaling of the training file of {scorer.name} is unknown; {LEGACY_SCALING} is assumed")
-    for column in scorer.mass_columns:
-        given = scorer.hypothesis[column]
+    for column in scorer.networks.mass_columns:
+        given = scorer.networks.hypothesis[column]
         taken = "the value of each signal jet" if given is None else f"{given:g} GeV for every jet"
         notes.append(f"{scorer.name} reads {column}: {taken}")
     unread = [
-        column for column in MASS_INPUTS if scorer.hypothesis[column] is not None and column not in scorer.mass_columns
+        column
+        for column in MASS_INPUTS
+        if scorer.networks.hypothesis[column] is not None and column not in scorer.networks.mass_columns
     ]
     if unread:
         notes.append(f"{scorer.name} does not read {' or '.join(unread)}: its scores do not depend on the given mass")

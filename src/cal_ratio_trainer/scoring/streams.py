@@ -38,7 +38,7 @@ from cal_ratio_trainer.jets.schema import REQUIRED_SCALARS, Schema
 from cal_ratio_trainer.ntuple.chunk import convert_chunk
 from cal_ratio_trainer.ntuple.events import WEIGHT, check_branches
 from cal_ratio_trainer.ntuple.reading import Ntuple, opened
-from cal_ratio_trainer.ntuple.request import Selection, files_matching
+from cal_ratio_trainer.ntuple.request import JetSelection, files_matching
 from cal_ratio_trainer.ntuple.summary import Tally, sentences
 from cal_ratio_trainer.scoring.blinding import Origin
 from cal_ratio_trainer.workers.pieces import cut
@@ -231,7 +231,7 @@ class NtupleStream(JetStream):
             self.labelled = asked is not None
             self.region = "control" if asked is DataType.DATA else reading.kind or "main"
             self.origin = Origin(asked, self.labelled, is_control=reading.kind == "control")
-            self._selection = Selection(
+            self._selection = JetSelection(
                 data_type=data_type,
                 min_jet_pt=reading.min_jet_pt,
                 max_jet_pt=reading.max_jet_pt,

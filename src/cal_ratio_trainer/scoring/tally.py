@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cal_ratio_trainer.datasets.weights import matched_control_weights
 from cal_ratio_trainer.evaluation.histograms import ScoreHistograms, histograms_by_class
 from cal_ratio_trainer.evaluation.intervals import Group, ShareTally
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.jets import Jets, Label
 from cal_ratio_trainer.jets.labels import CLASS_OF_LABEL, CONTROL_DATA
 from cal_ratio_trainer.jets.table import scrambled
@@ -189,13 +189,15 @@ class ScoreTally:
             scores=cast(ScoreArray, self.fair.column("scores")),
             labels=cast("NDArray[np.int8]", self.fair.column("label")),
             weights=cast("NDArray[np.float64]", self.fair.column("weight")),
-            higgs_mass=cast("NDArray[np.float32]", self.fair.column("llp_mH")),
-            scalar_mass=cast("NDArray[np.float32]", self.fair.column("llp_mS")),
+            columns={
+                "mH": cast("NDArray[np.float32]", self.fair.column("llp_mH")),
+                "mS": cast("NDArray[np.float32]", self.fair.column("llp_mS")),
+            },
         )
         has_background = jets.count(Label.QCD) + jets.count(Label.BIB) > 0
         return jets if jets.count(Label.SIGNAL) and has_background else None
 
-    def fair_control_jets(self) -> ScoredControlJets | None:
+    def fair_control_jets(self) -> ScoredJets | None:
         """Control jets for the K-S; None without MC or data, or of another region."""
         if self.region != "control" or not self.fair.rows:
             return None
@@ -205,7 +207,7 @@ class ScoreTally:
             matched = matched_control_weights(weights, labels)
         except ValueError:
             return None
-        return ScoredControlJets(
+        return ScoredJets.control(
             scores=cast(ScoreArray, self.fair.column("scores")),
             is_data=labels == CONTROL_DATA,
             weights=matched,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import write_bytes
-from cal_ratio_trainer.runs.figure_data import HistoryRow
+from cal_ratio_trainer.runs.stored import HistoryRow
 from cal_ratio_trainer.training.step import TrainingStep
 
 FORMAT_VERSION = 2

@@ -12,18 +12,11 @@ from cal_ratio_trainer.config.profiles import PROFILES
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.launching import place
-from cal_ratio_trainer.runs.directory import (
-    DIVERGED,
-    IMPORTED,
-    RunDirectory,
-    RunError,
-    find_run,
-    new_run,
-    runs_of,
-    warn_without_digests,
-)
+from cal_ratio_trainer.runs.finding import find_run, new_run, runs_of
 from cal_ratio_trainer.runs.initial_weights import InitialWeights, settings_layers
 from cal_ratio_trainer.runs.record import machine
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import DIVERGED, IMPORTED, RunError, warn_without_digests
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 from cal_ratio_trainer.training.network_set import NetworkSet
 
@@ -56,7 +49,7 @@ class Start:
     """
 
     settings: TrainSettings
-    run: RunDirectory | None = None
+    run: Run | None = None
     more_epochs: int | None = None
     planned: int | None = None
     is_finished: bool = False
@@ -64,7 +57,7 @@ class Start:
     initial: InitialWeights | None = None
     network_set: NetworkSet | None = None
 
-    def new_run(self) -> RunDirectory:
+    def new_run(self) -> Run:
         """Makes the folder of a new run: the next number, or its place in its set.
 
         Raises:
@@ -110,7 +103,7 @@ def find_start(layers: Layers, settings: TrainSettings, continue_from: str | Non
     return continued_start(run, layers)
 
 
-def run_to_continue(settings: TrainSettings, continue_from: str | None) -> RunDirectory | None:
+def run_to_continue(settings: TrainSettings, continue_from: str | None) -> Run | None:
     """The run or set of networks that `--continue` names; None for a new one. Raises RunError, ConfigError."""
     if continue_from is None:
         return None
@@ -119,7 +112,7 @@ def run_to_continue(settings: TrainSettings, continue_from: str | None) -> RunDi
     return find_run(settings.output_path, settings.model_name, _number(continue_from))
 
 
-def continued_start(run: RunDirectory, layers: Layers) -> Start:
+def continued_start(run: Run, layers: Layers) -> Start:
     """The start of a run that goes on, or of a new one with an imported run's weights; errors as `find_start`."""
     if run.read_record().get("status") == IMPORTED:
         settings = settings_from(TrainSettings, settings_layers(run, run.read_settings(), layers))
@@ -168,7 +161,7 @@ def continued_start(run: RunDirectory, layers: Layers) -> Start:
     return Start(unchanged, run, more_epochs, planned, is_finished, threads, initial)
 
 
-def changed_settings(run: RunDirectory, layers: Layers) -> tuple[TrainSettings, TrainSettings, dict[str, Any]]:
+def changed_settings(run: Run, layers: Layers) -> tuple[TrainSettings, TrainSettings, dict[str, Any]]:
     """(settings of a run, settings that are asked for now, settings that were given explicitly).
 
     Raises:
@@ -193,7 +186,7 @@ def changed_settings(run: RunDirectory, layers: Layers) -> tuple[TrainSettings, 
     return settings, asked, given
 
 
-def _warn_of_another_machine(run: RunDirectory) -> None:
+def _warn_of_another_machine(run: Run) -> None:
     record = run.read_record()
     before = {**record.get("machine", {}), "torch": record.get("versions", {}).get("torch")}
     here = {**machine(), "torch": torch.__version__}
@@ -203,7 +196,7 @@ def _warn_of_another_machine(run: RunDirectory) -> None:
             _log.warning("the run's %s was %s so far, here it is %s: figures can differ by rounding", what, so_far, now)
 
 
-def _newest_unfinished(settings: TrainSettings) -> RunDirectory | None:
+def _newest_unfinished(settings: TrainSettings) -> Run | None:
     for run in reversed(runs_of(settings.output_path, settings.model_name)):
         network_set = NetworkSet.of(run)
         if network_set is not None:

@@ -23,18 +23,12 @@ from cal_ratio_trainer.evaluation.summary import figures_of_regions
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.domain.base import ControlJets, StepSums
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.figure_data import (
-    HISTORY_NAMES,
-    EpochHistograms,
-    HistoryRow,
-    histograms_of,
-    ranges_of,
-    write_history,
-)
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of, ranges_of
 from cal_ratio_trainer.runs.networks import remove_network, write_network
 from cal_ratio_trainer.runs.recommendation import epochs_without_progress, kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import HISTORY_NAMES, HistoryRow, write_history
 from cal_ratio_trainer.training.checkpoint import TrainingState, save_checkpoint
 from cal_ratio_trainer.training.optimizers import learning_rate_at
 from cal_ratio_trainer.training.setup import Training
@@ -61,7 +55,7 @@ class Observer:
     reason = ""
     draws = True
 
-    def begin(self, run: RunDirectory) -> None:
+    def begin(self, run: Run) -> None:
         """Hook before the first epoch, when the run has its folder; no-op by default."""
 
     def figures(self, main: ScoredJets) -> HistoryRow:
@@ -93,7 +87,7 @@ class TrainingLoop:
     """
 
     training: Training
-    run: RunDirectory
+    run: Run
     run_id: str | None = None
     patience_from: int = 0
     after_epoch: Callable[[list[HistoryRow], EpochHistograms], None] = lambda history, histograms: None
@@ -360,7 +354,7 @@ def _losses(training: Training, sums: StepSums, main_logits: Tensor, control_log
 
 
 def write_epoch(
-    run: RunDirectory, run_id: str | None, training: Training, history: list[HistoryRow], histograms: EpochHistograms
+    run: Run, run_id: str | None, training: Training, history: list[HistoryRow], histograms: EpochHistograms
 ) -> None:
     """Writes the newest network, weights that are kept, history and histograms; removes weights no longer kept."""
     network, settings, epoch = training.step.network, training.settings, len(history) - 1
@@ -368,14 +362,14 @@ def write_epoch(
     files = [run.path / "keras" / "final_model.keras", *([run.weights_file(epoch)] if epoch in kept else [])]
     write_network(files, network.shape, network.weights(), run_id, epoch)
     histograms.write(run.histograms_file(epoch))
-    write_history(run, history)
+    write_history(run.path, history)
     # Last: until the history has this epoch, the newest is the one before, and final_model.keras is not its network.
     for earlier in range(epoch):
         if earlier not in kept:
             remove_network(run.weights_file(earlier))
 
 
-def command_to_go_on(run: RunDirectory) -> str:
+def command_to_go_on(run: Run) -> str:
     """Command with which a user continues a run, or the set that it belongs to."""
     model = run.numbered_folder.parent
     place = f"--output_path {model.parent} " if model.parent != Path(TrainSettings.defaults()["output_path"]) else ""

@@ -13,10 +13,9 @@ from typing import Any
 from cal_ratio_trainer.config.training import MLFLOW_ADDRESS, TrainSettings
 from cal_ratio_trainer.errors import UserError, harmless
 from cal_ratio_trainer.evaluation.summary import TestFigures
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.figure_data import HistoryRow
-from cal_ratio_trainer.runs.networks import network_of
 from cal_ratio_trainer.runs.recommendation import recommended_epoch
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import HistoryRow
 from cal_ratio_trainer.training.monitoring import end_of_epoch, epoch_metrics, hyper_parameters, merit_metrics
 from cal_ratio_trainer.training.signals import TrainingStopped
 
@@ -57,7 +56,7 @@ def require_mlflow(settings: TrainSettings) -> None:
 class MlflowLog:
     """MLflow run of a run; made by `mlflow_log`. A failure is a warning, and its data are sent again later."""
 
-    def __init__(self, address: str, run: RunDirectory, settings: TrainSettings, record: Mapping[str, Any]) -> None:
+    def __init__(self, address: str, run: Run, settings: TrainSettings, record: Mapping[str, Any]) -> None:
         self._address, self._run, self._settings, self._record = address, run, settings, record
         self._history: Sequence[HistoryRow] = ()
         self._figures: TestFigures | None = None
@@ -135,7 +134,7 @@ class MlflowLog:
             if file.is_file():
                 self._client.log_artifact(self._run_id, str(file))
         if best is not None:
-            stem = network_of(run, str(best)).file.with_suffix("")
+            stem = run.network_at(str(best)).file.with_suffix("")
             for file in (stem.with_suffix(".keras"), stem.with_suffix(".safetensors")):
                 if file.is_file():
                     self._client.log_artifact(self._run_id, str(file), f"network_of_epoch_{best}")
@@ -187,7 +186,7 @@ class MlflowLog:
 
 @contextmanager
 def mlflow_log(
-    run: RunDirectory, settings: TrainSettings, history: Sequence[HistoryRow], record: Mapping[str, Any]
+    run: Run, settings: TrainSettings, history: Sequence[HistoryRow], record: Mapping[str, Any]
 ) -> Iterator[MlflowLog | None]:
     """Opens the MLflow run of a run, the earlier one of a continued run; None if the setting `mlflow` is null.
 

@@ -16,17 +16,10 @@ from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import SetRule, set_rule_of
 from cal_ratio_trainer.files.leases import held_in_turn
-from cal_ratio_trainer.runs.directory import (
-    DIVERGED,
-    FINISHED,
-    RUNNING,
-    RunDirectory,
-    RunError,
-    networks_in,
-    new_run,
-    runs_of,
-)
+from cal_ratio_trainer.runs.finding import new_run, runs_of
 from cal_ratio_trainer.runs.record import machine, now, versions
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import DIVERGED, FINISHED, RUNNING, RunError
 
 _MAY_DIFFER = {
     *("fold", "member", "cache_path", "threads", "device", "plot_processes", "epoch_plots", "epoch_plots_of"),
@@ -45,19 +38,19 @@ class NetworkSet:
         rule: how they are used as one.
     """
 
-    run: RunDirectory
+    run: Run
     rule: SetRule
 
     @classmethod
-    def of(cls, run: RunDirectory) -> "NetworkSet | None":
+    def of(cls, run: Run) -> "NetworkSet | None":
         """The set that a run is; None for a run with one network."""
         rule = run.set_rule
         return None if rule is None else cls(run, rule)
 
     @property
-    def networks(self) -> tuple[RunDirectory, ...]:
+    def networks(self) -> list[Run]:
         """The folders of all its networks, which need not exist yet."""
-        return networks_in(self.run.path, self.rule)
+        return self.run.networks_by(self.rule)
 
     @property
     def is_complete(self) -> bool:
@@ -96,7 +89,7 @@ class NetworkSet:
             return True
         return any(run.is_free() for run in lacking)
 
-    def claimed(self, number: int) -> RunDirectory:
+    def claimed(self, number: int) -> Run:
         """Makes the folder of a network for this process; one that a killed process left empty is taken over.
 
         Raises:

@@ -21,7 +21,7 @@ from torch import Tensor, distributed
 from cal_ratio_trainer.errors import ConfigError, EndedWithStatus, UserError
 from cal_ratio_trainer.files.this_process import ProcessName, is_gone, this_process
 from cal_ratio_trainer.jets.ragged import IndexArray
-from cal_ratio_trainer.launching import Place, first_failure, place, store
+from cal_ratio_trainer.launching import ProcessRank, first_failure, place, store
 from cal_ratio_trainer.workers.executor import available_cores
 
 _MIN_POLL_S, _MAX_POLL_S = 0.001, 0.1
@@ -44,8 +44,8 @@ class ProcessesDiffer(UserError):
 class Ranks:
     """A single process: all operations are trivial. `SeveralRanks` is one of several processes."""
 
-    def __init__(self, here: Place | None = None) -> None:
-        self.place = here or Place()
+    def __init__(self, here: ProcessRank | None = None) -> None:
+        self.place = here or ProcessRank()
 
     @property
     def is_first(self) -> bool:
@@ -147,7 +147,7 @@ class SeveralRanks(Ranks):
     Every method that waits raises OtherProcessFailed where another process has failed or is lost.
     """
 
-    def __init__(self, here: Place) -> None:
+    def __init__(self, here: ProcessRank) -> None:
         super().__init__(here)
         self._messages = 0
         name = json.dumps(this_process().as_json())

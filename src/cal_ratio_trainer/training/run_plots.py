@@ -13,9 +13,10 @@ from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.plotting import Drawing, figure_labels
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, epoch_plot_names, final_drawings
 from cal_ratio_trainer.plotting.pool import DrawingPool
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, HistoryRow, ranges_of
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, ranges_of
 from cal_ratio_trainer.runs.figures import drawings_of_history, history_references
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import HistoryRow
 from cal_ratio_trainer.workers.executor import available_cores
 
 _SHARE = 0.04
@@ -36,7 +37,7 @@ class RunPlots:
         undrawn: after `finish`, the names of plots that could not be drawn, each with the reason.
     """
 
-    def __init__(self, run: RunDirectory, settings: TrainSettings, data: TrainingData, *, draws: bool = True) -> None:
+    def __init__(self, run: Run, settings: TrainSettings, data: TrainingData, *, draws: bool = True) -> None:
         """Prepares drawing; processes start with the first plot.
 
         Args:

@@ -9,15 +9,15 @@ from torch import Tensor
 from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.evaluation.ks import PtRange
-from cal_ratio_trainer.evaluation.scored import ScoredControlJets, ScoredJets
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.jets.jet_file import writing
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.jets.store import ROWS_A_GROUP, JetsWriter
 from cal_ratio_trainer.network.classifier import logits_of
-from cal_ratio_trainer.runs.directory import RunDirectory
 from cal_ratio_trainer.runs.figure_data import ranges_of
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, JUDGED_FILE, MAIN_FILE, REGION, scored_jets
 from cal_ratio_trainer.training.setup import Training
 
@@ -37,8 +37,8 @@ class ScoredTestPart:
     """
 
     main: ScoredJets
-    control: ScoredControlJets
-    judged: ScoredControlJets | None
+    control: ScoredJets
+    judged: ScoredJets | None
     trained: ScoredJets
     pt_ranges: tuple[PtRange, ...]
 
@@ -78,7 +78,7 @@ def score_test_part(training: Training) -> ScoredTestPart:
     )
 
 
-def write_test_sample(run: RunDirectory, data: TrainingData, scored: ScoredTestPart) -> None:
+def write_test_sample(run: Run, data: TrainingData, scored: ScoredTestPart) -> None:
     """Writes the test jets of each file with weights and scores: later analyses need no training file."""
     files = {"main": (MAIN_FILE, scored.main.scores), "control": (CONTROL_FILE, scored.control.scores)}
     if scored.judged is not None:
@@ -114,11 +114,11 @@ def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
     )
 
 
-def scored_control(data: TrainingData, control: TrainingSample, part: Part, logits: Tensor) -> ScoredControlJets:
+def scored_control(data: TrainingData, control: TrainingSample, part: Part, logits: Tensor) -> ScoredJets:
     """Jets of a part of `data.control` or `data.judged` with their scores, by region if results are shown for each."""
     positions = control.positions(part)
     has_regions = data.compares_regions and control.region is not None
-    return ScoredControlJets(
+    return ScoredJets.control(
         scores=logits.softmax(dim=1).cpu().numpy(),
         is_data=control.is_data[positions],
         weights=control.weight[positions],

@@ -20,11 +20,11 @@ from cal_ratio_trainer.datasets.used_events import EventGroup, trained_before, w
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import refuse_unusable_folder, write_text
-from cal_ratio_trainer.runs.directory import DIVERGED, RunDirectory
-from cal_ratio_trainer.runs.figure_data import EpochHistograms, HistoryRow, write_evaluation
-from cal_ratio_trainer.runs.networks import network_of
+from cal_ratio_trainer.runs.figure_data import EpochHistograms, write_evaluation
 from cal_ratio_trainer.runs.recommendation import best_epochs
 from cal_ratio_trainer.runs.record import new_record, now, record_text, shares_of, timings_of, versions
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import DIVERGED, HistoryRow
 from cal_ratio_trainer.training.checkpoint import (
     TrainingState,
     checkpoint_progress,
@@ -44,7 +44,7 @@ from cal_ratio_trainer.training.test_part import score_test_part, write_test_sam
 
 
 def begin_record(
-    run: RunDirectory, training: Training, references: Mapping[str, float | None], done: int, planned: int
+    run: Run, training: Training, references: Mapping[str, float | None], done: int, planned: int
 ) -> dict[str, Any]:
     """Writes settings, used events and run.json of a run that begins or goes on.
 
@@ -89,7 +89,7 @@ def begin_record(
     return record
 
 
-def end_early(run: RunDirectory, training: Training, record: Mapping[str, Any], error: BaseException) -> None:
+def end_early(run: Run, training: Training, record: Mapping[str, Any], error: BaseException) -> None:
     """Writes into run.json that and why a training ended; removes a new folder in which no epoch was finished.
 
     Args:
@@ -128,11 +128,11 @@ def figures_as_json(figures: TestFigures) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in figures.numbers().items()}
 
 
-ShowRun = Callable[[RunDirectory, float | None], None]
+ShowRun = Callable[[Run, float | None], None]
 """Shows a run to its user, after each epoch with the seconds until its end, and with None when it has ended."""
 
 
-def show_nothing(run: RunDirectory, seconds_left: float | None) -> None:
+def show_nothing(run: Run, seconds_left: float | None) -> None:
     """Shows nothing."""
 
 
@@ -156,7 +156,7 @@ class TrainSummary:
         stop: a signal that came during the last files, and that did not keep the training from finishing.
     """
 
-    run: RunDirectory
+    run: Run
     epochs: int
     figures: TestFigures
     best: dict[str, int]
@@ -214,7 +214,7 @@ def train(
 
 
 def _train_in(
-    run: RunDirectory,
+    run: Run,
     training: Training,
     say: Callable[[str], None],
     details: Callable[[TestFigures], str],
@@ -276,7 +276,7 @@ def _train_in(
 
 
 @contextmanager
-def _ended_on_error(run: RunDirectory, training: Training, record: Mapping[str, Any], show: ShowRun) -> Iterator[None]:
+def _ended_on_error(run: Run, training: Training, record: Mapping[str, Any], show: ShowRun) -> Iterator[None]:
     """Completes the files of a run when an exception ends its training, and lets the other processes end."""
     try:
         yield
@@ -291,37 +291,37 @@ def _ended_on_error(run: RunDirectory, training: Training, record: Mapping[str, 
 
 @contextmanager
 def _opened_logs(
-    run: RunDirectory, settings: TrainSettings, history: list[HistoryRow], record: Mapping[str, Any]
+    run: Run, settings: TrainSettings, history: list[HistoryRow], record: Mapping[str, Any]
 ) -> Iterator[list[EventLog | MlflowLog]]:
     """Logs of a run in TensorBoard and MLflow, as far as the settings ask for them; arguments as `mlflow_log`."""
     with event_log(run, settings, history) as events, mlflow_log(run, settings, history, record) as tracked:
         yield [log for log in (events, tracked) if log is not None]
 
 
-def _evaluate(run: RunDirectory, training: Training, epoch: int) -> TestFigures:
+def _evaluate(run: Run, training: Training, epoch: int) -> TestFigures:
     figures = score_test_part(training).figures()
-    write_evaluation(run, epoch, figures)
+    write_evaluation(run.evaluation_file, epoch, figures)
     return figures
 
 
-def _write_test_results(run: RunDirectory, training: Training, plots: RunPlots) -> TestFigures:
+def _write_test_results(run: Run, training: Training, plots: RunPlots) -> TestFigures:
     """Scores the test part; writes its jets and figures of merit, and hands the final plots over."""
     scored = score_test_part(training)
     figures = scored.figures(training.settings.seed if training.settings.c2st_every else None)
     write_test_sample(run, training.data, scored)
-    write_evaluation(run, len(plots.history) - 1, figures)
+    write_evaluation(run.evaluation_file, len(plots.history) - 1, figures)
     plots.refresh(figures)
     return figures
 
 
-def _show_newest_epoch(run: RunDirectory, training: Training, plots: RunPlots, record: dict[str, Any]) -> None:
+def _show_newest_epoch(run: Run, training: Training, plots: RunPlots, record: dict[str, Any]) -> None:
     """Writes final plots and test jets of the newest finished epoch of a run that ends early; adds to its record."""
     begin = time.perf_counter()
     if plots.history:
         newest = len(plots.history) - 1
         try:
             # The weights in memory may be those of the middle of an epoch.
-            training.step.network.set_weights(network_of(run, str(newest)).load().weights())
+            training.step.network.set_weights(run.network_at(str(newest)).load().weights())
             record["test"] = figures_as_json(_write_test_results(run, training, plots))
         except (UserError, OSError) as error:
             _log.warning("the final plots do not show epoch %d: %s", newest, error)
@@ -331,7 +331,7 @@ def _show_newest_epoch(run: RunDirectory, training: Training, plots: RunPlots, r
 
 
 def _finish(
-    run: RunDirectory,
+    run: Run,
     training: Training,
     progress: TrainingState,
     record: dict[str, Any],
@@ -386,7 +386,7 @@ def _follow_training(start: Start, ranks: Ranks, stop: StopRequest) -> None:
     try:
         with training.memory_plan().explained_errors():
             progress = TrainingState(content["epoch"], content["step"])
-            TrainingLoop(training, RunDirectory(Path(content["run"]))).fit(progress, content["epochs"], stop)
+            TrainingLoop(training, Run(Path(content["run"]))).fit(progress, content["epochs"], stop)
     except (TrainingStopped, TrainingDiverged):
         # All have stopped at the same step, and the first process still completes its files.
         ranks.broadcast_text()
@@ -394,7 +394,7 @@ def _follow_training(start: Start, ranks: Ranks, stop: StopRequest) -> None:
     _share_late_signal(ranks, stop)
 
 
-def _broadcast_progress(run: RunDirectory, training: Training, progress: TrainingState, epochs: int) -> None:
+def _broadcast_progress(run: Run, training: Training, progress: TrainingState, epochs: int) -> None:
     """Sends to the followers at which epoch and step the training begins, with networks and optimisers."""
     if training.ranks.place.processes > 1:
         content = {"run": str(run.path), "epoch": progress.epoch, "step": progress.step, "epochs": epochs}

@@ -16,13 +16,12 @@ from cal_ratio_trainer.errors import ConfigError, UserError
 from cal_ratio_trainer.evaluation.summary import TestFigures, evaluate_test_sample, member_figures
 from cal_ratio_trainer.files.atomic import write_text
 from cal_ratio_trainer.plotting.pool import DrawingFailed
-from cal_ratio_trainer.runs.directory import FINISHED, IMPORTED, RUNNING, RunDirectory, RunError
-from cal_ratio_trainer.runs.figure_data import history_text, read_evaluation, write_evaluation
-from cal_ratio_trainer.runs.figures import redraw_run
+from cal_ratio_trainer.runs.figure_data import read_evaluation, write_evaluation
 from cal_ratio_trainer.runs.initial_weights import InitialWeights
-from cal_ratio_trainer.runs.networks import networks_of
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs, mean_history
 from cal_ratio_trainer.runs.record import now, record_text
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import FINISHED, IMPORTED, RUNNING, RunError, history_text
 from cal_ratio_trainer.runs.test_sample import sample_of_set, write_sample_of_set
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
 from cal_ratio_trainer.training.continuation import AUTO, Start, changed_settings, continued_start, run_to_continue
@@ -78,7 +77,7 @@ class NetworkSetSummary:
         undrawn: names of plots that could not be drawn, each with the reason.
     """
 
-    run: RunDirectory
+    run: Run
     trained: tuple[TrainSummary, ...]
     rule: SetRule
     figures: TestFigures | None
@@ -168,7 +167,7 @@ def train_networks(
     figures = None if lacking else _completed(network_set, say, details)
     if figures is not None:
         try:
-            redraw_run(network_set.run)
+            network_set.run.redraw()
         except (DrawingFailed, ChildDied, UserError, OSError) as error:
             undrawn[f"plots of {network_set.run.name}"] = str(error)
     show(network_set.run, None)
@@ -272,17 +271,19 @@ def _completed(
 
 def _written(network_set: NetworkSet, details: Callable[[TestFigures], str]) -> TestFigures:
     run, rule = network_set.run, network_set.rule
-    sample, networks = sample_of_set(run, rule, torch.device("cpu")), networks_of(run).load()
-    main, control, judged = write_sample_of_set(sample, networks, run)
+    members = [each.path for each in network_set.networks]
+    sample = sample_of_set(run.path, members, rule, run.settings, torch.device("cpu"))
+    networks = run.networks_at().load()
+    main, control, judged = write_sample_of_set(sample, networks, run.path, run.name)
     seed = sample.settings.seed if sample.settings.c2st_every else None
     figures = evaluate_test_sample(main, control, pt_ranges=sample.pt_ranges, c2st_seed=seed, judged=judged)
     if isinstance(rule, EnsembleRule):
-        evaluated = [read_evaluation(each)[1] for each in network_set.networks]
+        evaluated = [read_evaluation(each.evaluation_file)[1] for each in network_set.networks]
         figures = replace(figures, members=member_figures([each.numbers() for each in evaluated]))
     histories = [each.read_history() for each in network_set.networks]
     history = mean_history(histories)
     write_text(run.history_file, history_text(history))
-    write_evaluation(run, len(history) - 1, figures)
+    write_evaluation(run.evaluation_file, len(history) - 1, figures)
     record = _record(network_set, histories, figures)
     text = "\n".join((record_text(record), network_set.settings.as_yaml(), details(figures)))
     write_text(run.path / "training_details.txt", text)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from cal_ratio_trainer.config.tuning import Measure, Objective
 from cal_ratio_trainer.evaluation.roc import roc_curve
 from cal_ratio_trainer.evaluation.scored import ScoredJets
-from cal_ratio_trainer.runs.overview import BestEpoch
-from cal_ratio_trainer.runs.recommendation import pareto_front
+from cal_ratio_trainer.runs.recommendation import BestEpoch, pareto_front
 
 OBJECTIVES: dict[Objective, str] = {"auc": "AUC", "rejection": "rejection at 90 %"}
 MEASURES: dict[Measure, str] = {"c2st": "C2ST excess", "ks": "K-S excess"}

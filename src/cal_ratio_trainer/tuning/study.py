@@ -21,7 +21,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from cal_ratio_trainer.errors import ConfigError, InputFileError, UserError
 from cal_ratio_trainer.files.leases import held_in_turn, is_leased, leased
-from cal_ratio_trainer.runs.directory import RunDirectory, RunError
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.tuning.objectives import Point, front, recommended
 from cal_ratio_trainer.tuning.plan import Checked, Plan
 
@@ -87,7 +88,7 @@ class TrialRow:
     number: int
     state: str
     params: Mapping[str, Any]
-    run: RunDirectory | None
+    run: Run | None
     point: Point | None
     epochs: int | None
     seconds: float | None
@@ -201,10 +202,10 @@ class StudyFile:
             )
             return self.study.ask(self.plan.distributions())
 
-    def run_of(self, attributes: Mapping[str, Any]) -> RunDirectory | None:
+    def run_of(self, attributes: Mapping[str, Any]) -> Run | None:
         """Returns the run of a trial, from its checked attributes; None before it has one."""
         number = attributes.get(RUN)
-        return None if number is None else RunDirectory(self.folder.parent / number)
+        return None if number is None else Run(self.folder.parent / number)
 
     def table(self) -> TrialTable:
         """Returns all trials."""

@@ -21,10 +21,10 @@ from cal_ratio_trainer.files.atomic import refuse_unusable_folder, write_text
 from cal_ratio_trainer.network.domain.base import domain_loss_named
 from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.progress import progress_shown
-from cal_ratio_trainer.runs.directory import FINISHED as RUN_FINISHED
-from cal_ratio_trainer.runs.directory import RunDirectory
-from cal_ratio_trainer.runs.figure_data import HistoryRow
 from cal_ratio_trainer.runs.initial_weights import InitialWeights
+from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.stored import FINISHED as RUN_FINISHED
+from cal_ratio_trainer.runs.stored import HistoryRow
 from cal_ratio_trainer.training.continuation import Start, continued_start
 from cal_ratio_trainer.training.loop import Observer, TrainingDiverged
 from cal_ratio_trainer.training.setup import LoadedData, load_data
@@ -189,7 +189,7 @@ class TrialObserver(Observer):
         self._study, self._trial, self._epochs = opened, trial, epochs
         self._told = 0
 
-    def begin(self, run: RunDirectory) -> None:
+    def begin(self, run: Run) -> None:
         """Tells the study the run of the trial."""
         if self._trial.user_attrs.get(RUN) != run.path.name:
             self._trial.set_user_attr(RUN, run.path.name)
@@ -283,7 +283,7 @@ def run_trial(
 
 def _trained(
     opened: StudyFile, trial: "optuna.Trial", details: Callable[[TestFigures], str], threads: int | None
-) -> tuple[RunDirectory, float]:
+) -> tuple[Run, float]:
     """Trains a trial, or goes on with it; returns its run and the duration. [s]"""
     begin = time.perf_counter()
     settings = opened.plan.settings_of(trial.params).model_copy(
@@ -322,7 +322,7 @@ def _loaded(settings: TrainSettings) -> LoadedData:
     return data
 
 
-def _tell(opened: StudyFile, trial: "optuna.Trial", run: RunDirectory, seconds: float) -> None:
+def _tell(opened: StudyFile, trial: "optuna.Trial", run: Run, seconds: float) -> None:
     from optuna.trial import TrialState
 
     history, reason = run.read_history(), str(run.read_record().get("reason", ""))

@@ -62,7 +62,7 @@ class Child:
         """Starts it.
 
         Args:
-            niceness: added to that of this process.
+            niceness: number added to the niceness of this process.
             is_silent: its standard output and standard error are discarded.
             ignores_sigterm: it goes on until it is stopped; otherwise SIGTERM ends it by an exception.
             environment: variables in addition to those of this process.

@@ -123,7 +123,7 @@ class DaskCluster(Executor):
             return Done(task.key, error=_in_our_words(error))
 
     def _has_result(self, future: Any) -> bool:
-        """False where a result was lost with the worker that had it, and is being made again."""
+        """False if a result was lost with the worker that had it, and is being made again."""
         try:
             future.result(timeout=_FETCH_S)
         except TimeoutError:
@@ -170,7 +170,7 @@ def _connected(address: str) -> Any:
     given, address = address, address if "://" in address else scheduler_address_in(Path(address).expanduser())
     security = Security()
     if address.startswith("tls://"):
-        # Certificates stand in Dask's configuration or in the environment; see docs/cluster.md.
+        # Certificates are in Dask's configuration or in the environment; see docs/cluster.md.
         try:
             context = security.get_connection_args("client").get("ssl_context")
         except OSError as error:

@@ -13,6 +13,19 @@ from typing import Any, TypeVar
 
 from cal_ratio_trainer.errors import UserError
 
+Item = TypeVar("Item")
+
+_END = object()
+
+WAIT_S = 0.5
+"""Timeout of a wait for tasks that end. [s]"""
+
+Key = tuple[int, int]
+"""Identifies a task: the number of its file, and of its piece of that file."""
+
+Report = Callable[[int, int], None]
+"""Reports the progress of a task: units done, and units in all."""
+
 
 def available_cores() -> int:
     """Number of cores that this process may use: a batch system often gives fewer than the machine has."""
@@ -20,14 +33,6 @@ def available_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
-
-
-Item = TypeVar("Item")
-
-_END = object()
-
-WAIT_S = 0.5
-"""Timeout of a wait for tasks that end. [s]"""
 
 
 def prefetched(make: Callable[[], Iterator[Item]]) -> Generator[Item, None, None]:
@@ -53,13 +58,6 @@ def prefetched(make: Callable[[], Iterator[Item]]) -> Generator[Item, None, None
             close = getattr(items, "close", None)
             if close is not None:
                 maker.submit(close).result()
-
-
-Key = tuple[int, int]
-"""Identifies a task: the number of its file, and of its piece of that file."""
-
-Report = Callable[[int, int], None]
-"""Reports the progress of a task: units done, and units in all."""
 
 
 def at_intervals(report: Report, interval_s: float) -> Report:

@@ -18,6 +18,8 @@ from cal_ratio_trainer.workers.pieces import remove_all_remains, remove_remains_
 
 _WHOLE, _JOINED = -1, -2
 
+Result = TypeVar("Result")
+
 
 class _Request(Protocol):
     @property
@@ -28,7 +30,6 @@ class _Request(Protocol):
 
 
 Request = TypeVar("Request", bound=_Request)
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from cal_ratio_trainer.plotting import FigureLabels
 from cal_ratio_trainer.plotting.roc import by_auc, importance_drawings
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.results import Result
-from cal_ratio_trainer.runs.directory import RunError
 from cal_ratio_trainer.runs.networks import Networks
+from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.runs.test_sample import RunSample
 
 if TYPE_CHECKING:
