@@ -15,7 +15,7 @@ from cal_ratio_trainer.evaluation.sculpting import (
 from cal_ratio_trainer.jets import Jets, Label, Ragged
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.plotting import DEMO, Drawing
-from cal_ratio_trainer.plotting.sculpting import sculpting_caption, sculpting_drawings
+from cal_ratio_trainer.plotting.sculpting import sculpting_drawings
 from tests.factories.jets import synthetic_jets
 from tests.factories.scored_jets import plausible_jets
 
@@ -90,6 +90,6 @@ def test_each_quantity_has_a_figure_for_each_working_point(tmp_path) -> None:  #
         ("sculpting_cluster_mass_90", "mistag of QCD and efficiency of signal against mass of the clusters at 90 %"),
         ("sculpting_mH_80", "efficiency of signal against mH at 80 %"),
     ):
-        assert caption in sculpting_caption(by_name[name])
+        assert caption in by_name[name].caption
         (file,) = by_name[name].write(tmp_path, DEMO)
         assert file.stat().st_size > 5000

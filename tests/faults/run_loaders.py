@@ -32,7 +32,7 @@ from cal_ratio_trainer.runs.networks import with_digest
 from cal_ratio_trainer.runs.record import machine
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.analyzed_run import read_run
-from cal_ratio_trainer.training.checkpoint import Progress, load_checkpoint, save_checkpoint, state_bytes
+from cal_ratio_trainer.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint, state_bytes
 from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.step import TrainingStep
 from tests.factories.runs import history_row, write_run
@@ -46,7 +46,7 @@ SHAPE = NetworkShape(
     (branch_shape("clusters", (4,), 2), branch_shape("tracks", (4,), 2), branch_shape("muon_segments", (4,), 2)), (4, 4)
 )
 HISTORY = [history_row(0.9, 1.0), history_row(0.95, 0.8)]
-PROGRESS = Progress(epoch=2, step=1, sums={"main": 0.5}, history=HISTORY, threads=1)
+PROGRESS = TrainingState(epoch=2, step=1, sums={"main": 0.5}, history=HISTORY, threads=1)
 
 
 @cache

@@ -17,8 +17,8 @@ from cal_ratio_trainer.plotting.pareto import (
     ParetoPlot,
     RunEpochs,
     ShortlistPlot,
-    pareto_drawing,
-    shortlist_drawing,
+    draw_pareto,
+    draw_shortlist,
 )
 from tests.plotting.recording import legend_texts, recorded
 from tests.plotting.test_images import at_half_size
@@ -49,14 +49,14 @@ def short_list() -> ShortlistPlot:
 
 
 def test_every_run_the_front_the_band_and_the_recommended_epoch_are_named() -> None:
-    axes = recorded([pareto_drawing("auc_ks", three_runs())])["auc_ks"]
+    axes = recorded([Drawing("auc_ks", draw_pareto, (three_runs(),))])["auc_ks"]
     named = ["a/00000", "a/00001", "b/00000", "Pareto front", "Identical distributions ± 1σ", "Recommended: a/00000/11"]
     assert legend_texts(axes) == named
     assert axes.get_ylabel() == TITLE
 
 
 def test_the_axis_reads_the_auc_which_is_drawn_by_the_logarithm_of_what_is_missed() -> None:
-    axes = recorded([pareto_drawing("auc_ks", three_runs())])["auc_ks"]
+    axes = recorded([Drawing("auc_ks", draw_pareto, (three_runs(),))])["auc_ks"]
     ticks = dict(zip(axes.get_xticks(), [label.get_text() for label in axes.get_xticklabels()], strict=True))
     assert all(float(text) == pytest.approx(1 - place) for place, text in ticks.items())
     assert {"0.5", "0.9", "0.99"} <= set(ticks.values())
@@ -66,7 +66,7 @@ def test_the_axis_reads_the_auc_which_is_drawn_by_the_logarithm_of_what_is_misse
 
 def test_all_epochs_lie_within_the_axes() -> None:
     plot = three_runs()
-    axes = recorded([pareto_drawing("auc_ks", plot)])["auc_ks"]
+    axes = recorded([Drawing("auc_ks", draw_pareto, (plot,))])["auc_ks"]
     points = np.concatenate([collection.get_offsets() for collection in axes.collections])
     assert len(points) == sum(len(run.auc) for run in plot.runs)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
@@ -76,7 +76,7 @@ def test_all_epochs_lie_within_the_axes() -> None:
 
 def test_more_runs_than_markers_share_one_and_are_counted() -> None:
     runs = tuple(epochs_of(f"run{i}", 0.9, 0.5, None) for i in range(MAX_RUNS + 3))
-    axes = recorded([pareto_drawing("auc_ks", ParetoPlot(runs, (), None, (), TITLE))])["auc_ks"]
+    axes = recorded([Drawing("auc_ks", draw_pareto, (ParetoPlot(runs, (), None, (), TITLE),))])["auc_ks"]
     assert legend_texts(axes) == [*(f"run{i}" for i in range(MAX_RUNS)), "3 other runs"]
 
 
@@ -84,12 +84,14 @@ def test_epochs_of_which_nothing_is_known_and_a_perfect_auc_can_be_drawn() -> No
     run = RunEpochs("odd", np.array([math.nan, 1.0, 0.3]), np.array([0.5, math.nan, 0.0]))
     nothing = RunEpochs("none", np.array([math.nan]), np.array([math.nan]))
     for runs in ((run,), (nothing,)):
-        axes = recorded([pareto_drawing("auc_ks", ParetoPlot(runs, (), None, ((math.nan, 0.1),), TITLE))])["auc_ks"]
+        axes = recorded([Drawing("auc_ks", draw_pareto, (ParetoPlot(runs, (), None, ((math.nan, 0.1),), TITLE),))])[
+            "auc_ks"
+        ]
         assert all(math.isfinite(limit) for limit in (*axes.get_xlim(), *axes.get_ylim()))
 
 
 def test_the_shortlist_has_errors_on_both_axes_and_says_what_is_not_shown() -> None:
-    axes = recorded([shortlist_drawing("test", short_list())])["test"]
+    axes = recorded([Drawing("test", draw_shortlist, (short_list(),))])["test"]
     assert sorted(text.get_text() for text in axes.texts) == ["11", "11", "9"]
     assert "2 with far lower AUC not shown" in legend_texts(axes)
     (container, *_) = axes.containers
@@ -103,14 +105,14 @@ def test_the_shortlist_has_errors_on_both_axes_and_says_what_is_not_shown() -> N
 
 def test_an_epoch_without_interval_is_a_point() -> None:
     bare = MeasuredEpoch(0, 1, Interval(0.9, math.nan, math.nan), Interval(0.5, math.nan, math.nan), False)
-    axes = recorded([shortlist_drawing("test", ShortlistPlot(("a",), (bare,), ()))])["test"]
+    axes = recorded([Drawing("test", draw_shortlist, (ShortlistPlot(("a",), (bare,), ()),))])["test"]
     assert legend_texts(axes) == ["a"]
     assert math.isfinite(axes.get_ylim()[1])
 
 
 @pytest.mark.parametrize(
     "drawing",
-    [pareto_drawing("auc_ks", three_runs()), shortlist_drawing("auc_ks_test", short_list())],
+    [Drawing("auc_ks", draw_pareto, (three_runs(),)), Drawing("auc_ks_test", draw_shortlist, (short_list(),))],
     ids=lambda d: d.name,
 )
 @pytest.mark.mpl_image_compare(tolerance=2.8, style="default", savefig_kwargs={"dpi": 100})

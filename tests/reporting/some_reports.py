@@ -41,10 +41,10 @@ def written_report(folder: Path, images: int = 24) -> Report:
     report.table(ReportTable(HOSTILE, (HOSTILE, "number"), ((HOSTILE, "1"), (bold(HOSTILE), "2")), HOSTILE))
     report.heading("Figures")
     report.figures(
-        [Drawing(f"figure_{number}", draw_line, ([1.0, number],)) for number in range(3)],
-        captions=["first", HOSTILE, "third"],
+        Drawing(f"figure_{number}", draw_line, ([1.0, number],), caption=caption)
+        for number, caption in enumerate(["first", HOSTILE, "third"])
     )
-    cell = report.figure(Drawing("in_a_cell", draw_line, ([2.0, 1.0],)), caption="in a cell")
+    cell = report.figure(Drawing("in_a_cell", draw_line, ([2.0, 1.0],), caption="in a cell"))
     report.table(ReportTable("With a figure", ("what", "plot"), (("this", cell),)))
     report.heading("Many figures")
     report.heading("Part", level=3)

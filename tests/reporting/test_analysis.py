@@ -18,7 +18,7 @@ from cal_ratio_trainer.jets.metadata import JetMetadata, Scaling
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.plotting import Drawing, FigureLabels
 from cal_ratio_trainer.reporting.analysis import AnalysisResult, analyze_runs
-from cal_ratio_trainer.reporting.analysis_tables import efficiency_table, epoch_table, setting_tables, with_errors
+from cal_ratio_trainer.reporting.analysis_tables import efficiency_table, epoch_table, interval_words, setting_tables
 from cal_ratio_trainer.reporting.page import Markup
 from cal_ratio_trainer.reporting.report import Report
 from cal_ratio_trainer.runs.figure_data import read_importance
@@ -388,7 +388,7 @@ def test_the_same_seed_gives_the_same_page(trained: Path, tmp_path: Path) -> Non
 
 
 def test_errors_stand_behind_their_figure() -> None:
-    assert plain(with_errors(Interval(0.99, 0.985, 1.0), 3)) == "0.990 +0.010 -0.005"
-    assert plain(with_errors(Interval(0.5, 0.4, 0.6), 1, "+")) == "+0.5 ± 0.1"
-    assert with_errors(Interval(0.5, float("nan"), float("nan")), 1) == "0.5"
-    assert with_errors(Interval(float("nan"), 0.0, 0.0), 1) == "-"
+    assert plain(interval_words(Interval(0.99, 0.985, 1.0), 3)) == "0.990 +0.010 -0.005"
+    assert plain(interval_words(Interval(0.5, 0.4, 0.6), 1, "+")) == "+0.5 ± 0.1"
+    assert interval_words(Interval(0.5, float("nan"), float("nan")), 1) == "0.5"
+    assert interval_words(Interval(float("nan"), 0.0, 0.0), 1) == "-"

@@ -107,12 +107,6 @@ def test_two_different_figures_of_one_name_are_refused_before_anything_is_writte
     assert list(tmp_path.iterdir()) == []
 
 
-def test_captions_must_be_as_many_as_figures(tmp_path: Path) -> None:
-    report = Report("Few", tmp_path / "few.md", DEMO)
-    with pytest.raises(ValueError, match="zip"):
-        report.figures([Drawing("one", draw_line, ([1.0],))], captions=["a", "b"])
-
-
 def test_parts_of_file_names_hold_no_folder() -> None:
     for text in (HOSTILE, "../../x", "/etc/passwd", "", ".."):
         stem = file_stem(text)

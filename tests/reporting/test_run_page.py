@@ -1,19 +1,20 @@
 """Page of a run: when it is written, what is on it, and what happens when it cannot be."""
 
 import html
-import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from urllib.parse import unquote
 
-import numpy as np
 import pytest
 
 from cal_ratio_trainer.config.runs import RunsSettings
+from cal_ratio_trainer.plotting import Drawing, FigureLabels
+from cal_ratio_trainer.plotting.catalogue import epoch_plot_names
+from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.reporting import run_page
 from cal_ratio_trainer.reporting.run_page import RunPages, write_run_page
 from cal_ratio_trainer.reporting.runs import run_list
@@ -21,7 +22,7 @@ from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.train import train
 from cal_ratio_trainer.training.train_networks import set_work, train_networks
-from tests.factories.files import write_training_files
+from tests.factories.files import white_png, write_training_files
 from tests.factories.runs import TINY, history_row, set_settings, write_run
 from tests.reporting.browser import BrowserPage, browser_page, find_browser
 
@@ -29,29 +30,36 @@ VOID = {"meta", "br", "img", "input", "hr"}
 
 
 class Structure(HTMLParser):
-    """Checks that every element is closed in order; collects identifiers, addresses and charts."""
+    """Checks that every element is closed in order; collects identifiers, addresses and alternative texts."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
         self.ids: list[str] = []
         self.addresses: list[str] = []
-        self.charts: list[Any] = []
+        self.pictures: dict[str, str] = {}
+        """Addresses by alternative text."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         self.ids += [value for name, value in attrs if name == "id" and value]
         self.addresses += [value for name, value in attrs if name in ("src", "href", "action") and value]
+        if tag == "img" and given.get("alt"):
+            assert given["alt"] not in self.pictures
+            self.pictures[given["alt"] or ""] = given["src"] or ""
         if tag not in VOID:
-            self.open.append("chart" if given.get("class") == "language-chart" else tag)
+            self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        opened = self.open.pop()
-        assert tag == ("code" if opened == "chart" else opened)
+        assert tag == self.open.pop()
 
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "chart":
-            self.charts.append(json.loads(data))
+
+def draw_white(
+    pool: DrawingPool, drawings: Iterable[Drawing], folder: Path, labels: FigureLabels, order: int = 0
+) -> None:
+    """Takes the place of `DrawingPool.submit`."""
+    for drawing in drawings:
+        (folder / f"{drawing.name}.png").write_bytes(white_png(800, 600))
 
 
 def structure_of(page: Path) -> Structure:
@@ -83,7 +91,7 @@ def trained(
         seen.append((seconds_left, run.page_file.read_text("utf-8")))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
+        patch.setattr(DrawingPool, "submit", draw_white)
         summary = train(Start(settings), lambda text: None, lambda figures: "", show=show)
     return summary.run, seen
 
@@ -108,7 +116,7 @@ def test_the_page_is_valid_html_without_external_references_and_has_every_part(
     run, _ = trained
     found = structure_of(run.page_file)
     local = [address for address in found.addresses if not address.startswith(("#", "data:"))]
-    assert [address for address in local if not (run.path / address).is_file()] == []
+    assert [address for address in local if not (run.path / unquote(address)).is_file()] == []
     assert "training_details.txt" in local
     text = run.page_file.read_text("utf-8")
     assert "<b>a note" not in text
@@ -124,35 +132,14 @@ def test_the_page_is_valid_html_without_external_references_and_has_every_part(
         "Overtraining",
     ):
         assert re.search(rf"<h2[^>]*>{heading}", text), heading
-    (epochs,) = [chart for chart in found.charts if "frames" in chart]
-    assert epochs["epochs"] == [0, 1]
-    assert len(epochs["figures"]) == 18
-    assert all(len(frame) == 18 for frame in epochs["frames"])
-    assert len(text) < 10e6
-
-
-def test_contents_of_an_epoch_are_shares_of_the_jets(
-    trained: tuple[Run, list[tuple[float | None, str]]],
-) -> None:
-    charts = structure_of(trained[0].page_file).charts
-    (epochs,) = [chart for chart in charts if "frames" in chart]
-    for figure, (classes, _) in zip(epochs["figures"], epochs["frames"][1], strict=True):
-        assert len(classes) == len(figure["classes"])
-        for contents, errors in classes:
-            assert len(contents) == len(errors) == len(figure["edges"]) - 1
-            assert sum(contents) == pytest.approx(1, abs=0.02)
-
-
-def test_charts_differ_without_colour_and_data_alone_are_filled_circles(trained: tuple[Run, Any]) -> None:
-    charts = [chart for chart in structure_of(trained[0].page_file).charts if "panels" in chart]
-    for panel in (panel for chart in charts for panel in chart["panels"]):
-        lines = [each.get("dash") for each in panel["series"] if each["kind"] == "line" and "dash" in each]
-        assert len(set(lines)) == len(lines)
-    classes = [
-        {each["colour"]: (each["marker"], each["hollow"]) for each in chart["panels"][0]["series"] if "marker" in each}
-        for chart in charts
-    ]
-    assert {"sig": ("^", False), "qcd": ("s", True), "bib": ("o", False)} in classes
+    of_epochs = [said for said in found.pictures if "epoch" in said and "all epochs" not in said]
+    assert len(of_epochs) == 2 * 18
+    assert {"Signal output, main jets, log-odds, epoch 1", "BIB output, control region, low pT, epoch 0"} <= {
+        *of_epochs
+    }
+    assert {"AUC against K-S sum, all epochs, validation part", "Mistag rates by pt"} <= {*found.pictures}
+    assert all(address.startswith("data:image/png;base64,") for address in found.pictures.values())
+    assert len(found.pictures) == len(list(run.path.glob("*.png")))
 
 
 def test_settings_that_differ_from_the_profile_are_listed_and_no_others(
@@ -192,7 +179,7 @@ def test_a_dear_page_waits_and_the_final_one_does_not(tmp_path: Path, monkeypatc
     run = write_run(tmp_path / "m" / "00000", [history_row(0.9, 0.5)])
     written, clock = [], iter([0.0, 1.0, 2.0, 60.0, 61.0, 62.0, 63.0])
     run.page_file.touch()
-    monkeypatch.setattr(run_page, "write_run_page", lambda run, left=None, frames=None: written.append(left))
+    monkeypatch.setattr(run_page, "write_run_page", lambda run, left=None: written.append(left))
     monkeypatch.setattr(run_page, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     pages = RunPages()
     # One second, so the next comes 49 s later: at 2 s it waits, at 60 s it does not, at 62 s the run has ended.
@@ -207,46 +194,43 @@ def test_a_removed_folder_is_not_made_again(tmp_path: Path) -> None:
     assert not run.path.exists()
 
 
-def test_of_many_epochs_some_have_figures_and_the_recommended_and_the_newest_are_among_them(
-    trained: tuple[Run, list[tuple[float | None, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def run_with_pictures(folder: Path, epochs: int, best: int, picture: bytes) -> Run:
+    """A run whose plots of each epoch are there."""
+    run = write_run(folder / "m" / "00000", [history_row(0.95 if i == best else 0.9, 0.5) for i in range(epochs)])
+    for epoch in range(epochs):
+        for name in epoch_plot_names(epoch):
+            (run.path / f"{name}.png").write_bytes(picture)
+    return run
+
+
+def test_of_many_epochs_some_are_inside_and_others_are_shown_from_beside_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_page, "_MAX_EPOCHS", 8)
-    history = [history_row(0.95 if epoch == 5 else 0.9, 0.5) for epoch in range(20)]
-    run = write_run(tmp_path / "m" / "00000", history)
-    (run.path / "histograms").mkdir()
-    content = trained[0].histograms_file(1).read_bytes()
-    for epoch in range(20):
-        run.histograms_file(epoch).write_bytes(content)
-    frames: run_page.Frames = {}
-    write_run_page(run, frames=frames)
-    (epochs,) = [chart for chart in structure_of(run.page_file).charts if "frames" in chart]
-    assert epochs["epochs"] == [0, 4, 5, 8, 12, 16, 19]
-    assert epochs["recommended"] == 5
-    assert {epoch for _, epoch in frames} == {*epochs["epochs"]}
+    monkeypatch.setattr(run_page, "_MAX_EPOCHS_INSIDE", 4)
+    pictures = structure_of(write_run_page(run_with_pictures(tmp_path, 20, 5, white_png(8, 6)))).pictures
+    linear = {
+        int(said.split()[-1]): at for said, at in pictures.items() if said.startswith("QCD output, main jets, lin")
+    }
+    assert {0, 5, 19} <= {*linear}
+    assert len(linear) == 8
+    inside = [epoch for epoch, address in linear.items() if address.startswith("data:")]
+    assert {0, 5, 19} <= {*inside}
+    assert len(inside) == 4
+    assert [address for address in linear.values() if not address.startswith("data:")] == [
+        f"{epoch:03d}_main_qcd_predictions_linear.png" for epoch in linear if epoch not in inside
+    ]
 
 
-def test_a_page_of_a_hundred_epochs_has_less_than_ten_megabytes(
-    trained: tuple[Run, list[tuple[float | None, str]]], tmp_path: Path
-) -> None:
-    run = write_run(tmp_path / "m" / "00000", [history_row(0.9, 0.5)] * 100)
-    # Of so few jets most bins are empty: here none is, and every content has all its digits.
-    full = json.loads(trained[0].histograms_file(1).read_text())
-    random = np.random.default_rng(1)
-    for of_name in full.values():
-        for binning in of_name.values() if "linear" in of_name else ():
-            for histogram in binning:
-                shape = np.shape(histogram["sums"])
-                histogram |= {name: random.exponential(1, shape).tolist() for name in ("sums", "squares")}
-    run.histograms_file(99).parent.mkdir()
-    run.histograms_file(99).write_text(json.dumps(full))
-    frames: run_page.Frames = {}
-    write_run_page(run, frames=frames)
-    (content,) = frames.values()
-    frames.update({(run.path, epoch): content for epoch in range(100)})
-    write_run_page(run, frames=frames)
-    (epochs,) = [chart for chart in structure_of(run.page_file).charts if "frames" in chart]
-    assert len(epochs["frames"]) == 100
-    assert run.page_file.stat().st_size < 10e6
+def test_the_page_of_a_long_training_has_less_than_ten_megabytes(tmp_path: Path) -> None:
+    # More than any figure of an epoch takes.
+    picture = white_png(800, 600) + bytes(28_000)
+    assert write_run_page(run_with_pictures(tmp_path, 150, 5, picture)).stat().st_size < 10e6
+
+
+def test_figures_that_are_not_drawn_are_counted(tmp_path: Path) -> None:
+    page = write_run_page(write_run(tmp_path / "m" / "00000", [history_row(0.9, 0.5)])).read_text("utf-8")
+    assert re.search(r"\d+ figures are not drawn; <code>cr_trainer plot --run m/00000</code> draws all", page)
 
 
 def test_a_fold_set_has_a_page_with_links_to_those_of_its_networks(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -266,7 +250,7 @@ def test_a_fold_set_has_a_page_with_links_to_those_of_its_networks(files: tuple[
 def test_a_run_that_left_nothing_but_its_record_has_a_page(tmp_path: Path) -> None:
     run = write_run(tmp_path / "m" / "00000", None, {"status": "failed", "reason": "no <jets>"})
     found = structure_of(write_run_page(run))
-    assert found.charts == []
+    assert found.pictures == {}
     assert "no &lt;jets&gt;" in run.page_file.read_text("utf-8")
 
 
@@ -305,31 +289,42 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserPage]:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_every_chart_is_drawn_and_the_slider_shows_another_epoch(
-    browser: BrowserPage, trained: tuple[Run, list[tuple[float | None, str]]], width: int
+@pytest.mark.parametrize("inside", [10, 1])
+def test_the_slider_shows_the_figures_of_one_epoch(
+    browser: BrowserPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, inside: int
 ) -> None:
-    run, _ = trained
-    browser.open(run.page_file, width)
-    charts = structure_of(run.page_file).charts
-    drawn = len([chart for chart in charts if "panels" in chart or "frame" in chart]) + 18
-    assert browser.ask("document.querySelectorAll('figure.chart svg.plot').length") == drawn
-    assert (
-        browser.ask("[...document.querySelectorAll('svg.plot')].filter(s => /NaN|undefined/.test(s.innerHTML)).length")
-        == 0
-    )
+    monkeypatch.setattr(run_page, "_MAX_EPOCHS_INSIDE", inside)
+    page = write_run_page(run_with_pictures(tmp_path, 3, 1, white_png(80, 60)))
+    browser.open(page, width)
+
+    def seen() -> set[str]:
+        shown = "[...document.querySelectorAll('main img')].filter(i => i.offsetParent && i.naturalWidth == 80)"
+        browser.ask("[...document.querySelectorAll('main img')].forEach(i => { i.loading = 'eager'; })")
+        browser.ask("Promise.all([...document.querySelectorAll('main img')].map(i => i.decode().catch(() => 0)))")
+        return {said.rpartition(", ")[2] for said in browser.ask(f"{shown}.map(i => i.alt)")}
+
+    assert seen() == {"epoch 2"}
+    assert browser.ask("document.querySelector('.slider output').textContent") == "2"
     assert browser.ask("document.documentElement.scrollWidth") <= width
-    assert browser.ask("document.querySelector('.epochs output').textContent") == "1"
-    before = browser.ask("document.querySelector('.epochs svg.plot').innerHTML")
-    browser.click(".epochs input")
-    browser.press("ArrowLeft")
-    browser.ask("document.querySelector('.epochs input').value = 0")
-    browser.ask("document.querySelector('.epochs input').dispatchEvent(new Event('input'))")
-    assert browser.ask("document.querySelector('.epochs output').textContent") == "0"
-    assert browser.ask("document.querySelector('.epochs svg.plot').innerHTML") != before
+    browser.ask("document.querySelector('.slider input').value = 0")
+    browser.ask("document.querySelector('.slider input').dispatchEvent(new Event('input'))")
+    assert seen() == {"epoch 0"}
+    browser.click(".slider button:first-of-type")
+    assert seen() == {"epoch 1"}
+    browser.open(page, width)
+    assert browser.ask("document.querySelector('.slider output').textContent") == "1"
+    browser.click(".slider button:last-of-type")
+    assert seen() == {"epoch 2"}
     assert browser.complaints == []
-    assert len(browser.requests) == 1
-    browser.click(".epochs button:last-of-type")
-    assert browser.ask("document.querySelector('.epochs output').textContent") == "1"
+
+
+def test_the_enlarged_figure_goes_on_to_the_next_of_the_same_epoch(browser: BrowserPage, tmp_path: Path) -> None:
+    browser.open(write_run_page(run_with_pictures(tmp_path, 3, 1, white_png(80, 60))), 1280)
+    browser.click("main p:not([hidden]) > .figure:last-child img")
+    caption = "document.querySelector('#enlarged .caption').textContent"
+    assert browser.ask(caption) == "BIB output, control region, high pT, epoch 2"
+    browser.press("ArrowRight")
+    assert browser.ask(caption) == "QCD output, main jets, linear, epoch 2"
 
 
 def test_a_page_that_nobody_has_renewed_for_long_says_so(
@@ -340,7 +335,7 @@ def test_a_page_that_nobody_has_renewed_for_long_says_so(
     page.write_text(fresh, encoding="utf-8")
     browser.open(page, 1280)
     assert browser.ask("document.querySelector('.late')") is None
-    page.write_text(re.sub(r"(updated&quot;:&quot;)[^&]*", r"\g<1>2020-01-01T00:00:00+00:00", fresh), encoding="utf-8")
+    page.write_text(re.sub(r"(updated&quot;: &quot;)[^&]*", r"\g<1>2020-01-01T00:00:00+00:00", fresh), encoding="utf-8")
     browser.open(page, 1280)
     assert "the training may have been killed" in browser.ask("document.querySelector('.late').textContent")
     assert browser.complaints == []

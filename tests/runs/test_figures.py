@@ -68,8 +68,9 @@ def test_all_of_it_is_drawn_in_the_format_one_says(run: Run) -> None:
     few = run.drawings[18:20]
     vars(run)["drawings"] = few
     written = run.redraw({"plot_format": "pdf", "experiment": "ATLAS"})
-    assert written == [run.path / f"{drawing.name}.pdf" for drawing in few]
-    assert all(path.read_bytes().startswith(b"%PDF") for path in written)
+    # The page of the run shows the PNG files.
+    assert written == [run.path / f"{drawing.name}{suffix}" for drawing in few for suffix in (".png", ".pdf")]
+    assert all(path.read_bytes().startswith(b"%PDF") for path in written if path.suffix == ".pdf")
 
 
 def test_a_demo_stays_a_demo_and_settings_that_are_none_are_refused(run: Run) -> None:

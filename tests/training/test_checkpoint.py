@@ -13,11 +13,11 @@ from safetensors.torch import save
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
-from cal_ratio_trainer.training.checkpoint import Progress, checkpoint_progress, load_checkpoint, save_checkpoint
+from cal_ratio_trainer.training.checkpoint import TrainingState, checkpoint_progress, load_checkpoint, save_checkpoint
 from cal_ratio_trainer.training.step import TrainingStep
 from tests.training.steps import adversary_of, new_step
 
-PROGRESS = Progress(epoch=3, step=2, sums={"main_loss": 0.1}, history=[{"val_auc": float("nan")}], threads=2)
+PROGRESS = TrainingState(epoch=3, step=2, sums={"main_loss": 0.1}, history=[{"val_auc": float("nan")}], threads=2)
 RUN = "ab" * 16
 
 

@@ -143,7 +143,7 @@ def test_pdfs_are_pdfs(files: tuple[Path, Path], tmp_path: Path, monkeypatch: py
     settings = settings_of(files, tmp_path, epochs=1, plot_format="pdf", plot_processes=0, epoch_plots=False)
     run = run_training(settings).run
     assert plots_in(run, ".pdf") == {*HISTORIES, "val_auc"}
-    assert plots_in(run, ".png") == set()
+    assert plots_in(run, ".png") == plots_in(run, ".pdf")
     assert all(path.read_bytes().startswith(b"%PDF-") for path in run.path.glob("*.pdf"))
 
 

@@ -97,7 +97,7 @@ def test_the_penalty_is_the_gradient_of_l1_and_l2_on_the_kernels_that_have_one()
     training = new_step(regularization=0.01)
     for weight in training.classifier.parameters():
         weight.grad = torch.zeros_like(weight)
-    training._add_penalty_gradient()
+    training._add_regularization_gradient()
     gradients = {name: weight.grad for name, weight in training.classifier.named_parameters()}
     kernel = training.classifier.get_parameter("hidden.0.kernel")
     probe = kernel.detach().clone().requires_grad_()
@@ -222,9 +222,9 @@ def test_a_mini_batch_in_pieces_gives_the_same_gradients_and_sums(pieces: int) -
 
 def test_each_piece_has_dropout_masks_of_its_own() -> None:
     training = new_step(pieces=3)
-    keys = {masks.key().words for masks in training._masks(tensors(), 0, 0, 0)}
+    keys = {each.masks().key().words for each in training.plan(tensors(), JETS, 0, 0).update_passes}
     assert len(keys) == 3
-    assert new_step()._masks(tensors(), 0, 0, 0)[0].key().words in keys
+    assert new_step().plan(tensors(), JETS, 0, 0).update_passes[0].masks().key().words in keys
 
 
 def test_auxiliary_heads_add_their_mean_loss_on_main_jets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,13 +178,16 @@ def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
         OSError: a file cannot be written.
     """
     if settings.run is not None:
+        from cal_ratio_trainer.reporting.run_page import write_run_page
         from cal_ratio_trainer.runs.finding import named_run
 
         # Not the defaults: the run has its own.
         names = settings.model_fields_set & FigureSettings.model_fields.keys()
         given = {name: getattr(settings, name) for name in names}
         run = named_run(settings.run, settings.output_path)
-        return RedrawnRun(run, tuple(run.redraw(given)))
+        redrawn = RedrawnRun(run, tuple(run.redraw(given)))
+        write_run_page(run)
+        return redrawn
     from cal_ratio_trainer.plotting.pool import draw_in_parallel
     from cal_ratio_trainer.reporting.jet_file_report import compare_files
 

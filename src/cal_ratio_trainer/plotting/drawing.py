@@ -51,12 +51,14 @@ class Drawing:
             titles, ticks and their labels would stay for the next figure.
         content: dataclasses of numbers and small arrays, as processes can send them.
         with_ratio: there is a second panel below for ratios, which shares the x axis.
+        caption: description in plain words for a page, where it is also the alternative text; empty for the name.
     """
 
     name: str
     draw: Callable[..., None]
     content: tuple[Any, ...]
     with_ratio: bool = False
+    caption: str = ""
 
     def write(self, folder: Path, labels: FigureLabels) -> list[Path]:
         """Draws it.

@@ -79,6 +79,12 @@ class HistoryFigure:
     joins_gaps: bool = False
 
     @property
+    def caption(self) -> str:
+        """The quantity, and the part of the jets if it is known of one only."""
+        parts = ", training" * (self.validation is None) + ", validation" * (self.training is None)
+        return f"{self.y_title}{parts}"
+
+    @property
     def lines(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Name in the history, title and style of each value."""
         lines = ((self.training, "Training", _TRAINING), (self.validation, self.validation_title, _VALIDATION))
@@ -165,7 +171,7 @@ def history_drawings(
     """
     references = references or HistoryReferences()
     return [
-        Drawing(figure.name, _draw_history, (figure, history, references))
+        Drawing(figure.name, _draw_history, (figure, history, references), caption=figure.caption)
         for figure in (*HISTORY_FIGURES, *_region_figures(history))
         if any(len(history.get(key, ())) > 0 for key, _, _ in figure.lines)
     ]

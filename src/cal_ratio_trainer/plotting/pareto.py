@@ -138,17 +138,7 @@ class TrialsPlot:
 
 def trials_drawing(name: str, plot: TrialsPlot) -> Drawing:
     """The trials of a study with errors, and the front."""
-    return Drawing(name, draw_trials, (plot,))
-
-
-def pareto_drawing(name: str, plot: ParetoPlot) -> Drawing:
-    """All epochs and the front."""
-    return Drawing(name, draw_pareto, (plot,))
-
-
-def shortlist_drawing(name: str, plot: ShortlistPlot) -> Drawing:
-    """A few epochs with errors."""
-    return Drawing(name, draw_shortlist, (plot,))
+    return Drawing(name, draw_trials, (plot,), caption="Objectives of all trials with their errors")
 
 
 def draw_pareto(axes: "Axes", plot: ParetoPlot) -> None:

@@ -229,8 +229,16 @@ _KIND_STYLES: dict[str, dict[str, Any]] = {
 def importance_drawings(name: str, found: Importances) -> list[Drawing]:
     """Permutation importance of the inputs, called `name`, and of whole kinds of inputs, `name`_kinds."""
     return [
-        Drawing(each, draw_importance, (by_auc(some)[:MAX_BARS], f"{found.jets:,} jets, AUC {found.auc:.4f}"))
-        for each, some in ((name, found.inputs), (f"{name}_kinds", found.kinds))
+        Drawing(
+            each,
+            draw_importance,
+            (by_auc(some)[:MAX_BARS], f"{found.jets:,} jets, AUC {found.auc:.4f}"),
+            caption=caption,
+        )
+        for each, some, caption in (
+            (name, found.inputs, "Decrease of AUC by input"),
+            (f"{name}_kinds", found.kinds, "Decrease of AUC by kind of input"),
+        )
     ]
 
 

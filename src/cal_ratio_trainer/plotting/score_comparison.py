@@ -34,21 +34,35 @@ class Names:
 def roc_drawings(pairs: tuple[RocPair, ...], names: Names) -> list[Drawing]:
     """roc_<background> of each pair, with the ratio of the rejections below."""
     return [
-        Drawing(f"roc_{_word(pair.background.name)}", draw_roc_pair, (pair, names), with_ratio=True) for pair in pairs
+        Drawing(
+            f"roc_{_word(pair.background.name)}",
+            draw_roc_pair,
+            (pair, names),
+            with_ratio=True,
+            caption=f"ROC curves against {pair.background.name}",
+        )
+        for pair in pairs
     ]
 
 
 def ks_drawing(first: ControlRegionKs, second: ControlRegionKs, names: Names) -> Drawing:
     """ks: the distances of both in each pt range."""
-    return Drawing("ks", draw_ks_pair, (first, second, names))
+    return Drawing("ks", draw_ks_pair, (first, second, names), caption="K-S distance of data and multijet MC")
 
 
 def agreement_drawings(agreement: Agreement, names: Names, prefix: str) -> list[Drawing]:
     """<prefix>correlation_<output> of each output, and <prefix>differences of all."""
     planes = [
-        Drawing(f"{prefix}correlation_{each.output.output}", draw_plane, (each, names)) for each in agreement.outputs
+        Drawing(
+            f"{prefix}correlation_{each.output.output}",
+            draw_plane,
+            (each, names),
+            caption=f"{output_title(each.output.output)} of both",
+        )
+        for each in agreement.outputs
     ]
-    return [*planes, Drawing(f"{prefix}differences", draw_differences, (agreement, names))]
+    caption = "Absolute differences of the outputs"
+    return [*planes, Drawing(f"{prefix}differences", draw_differences, (agreement, names), caption=caption)]
 
 
 def draw_roc_pair(axes: "Axes", ratio_axes: "Axes", pair: RocPair, names: Names) -> None:

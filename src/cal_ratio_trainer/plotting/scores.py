@@ -224,11 +224,12 @@ def score_report_drawings(histograms: ScoreHistograms, prefix: str) -> list[Draw
     for binning, made in (("linear", histograms.linear), ("log", histograms.logit)):
         for each in made:
             name, y_is_log = f"{prefix}{each.output}_{binning}", binning != "linear"
+            caption = f"{output_title(each.output)}, {'bins in log-odds' if y_is_log else 'linear bins'}"
             if {"data", "mc"} <= set(each.classes):
-                given = (each, "", y_is_log)
-                drawings.append(Drawing(name, draw_data_and_simulation, given, with_ratio=True))
+                content = (each, "", y_is_log)
+                drawings.append(Drawing(name, draw_data_and_simulation, content, with_ratio=True, caption=caption))
             else:
-                drawings.append(Drawing(name, draw_scores, (each, y_is_log, "")))
+                drawings.append(Drawing(name, draw_scores, (each, y_is_log, ""), caption=caption))
     return drawings
 
 

@@ -69,17 +69,11 @@ def sculpting_drawings(networks: Mapping[str, Sequence[Sculpting]], prefix: str 
             name = f"{prefix}sculpting_{quantity}_{100 * efficiency:g}"
             with_qcd = any(each.qcd is not None for each in known)
             draw = draw_efficiency_and_mistag if with_qcd else draw_efficiency
-            drawings.append(Drawing(name, draw, (tuple(known),), with_ratio=with_qcd))
+            what = "mistag of QCD and efficiency of signal" if with_qcd else "efficiency of signal"
+            words = {"cluster_mass": "mass of the clusters", "cluster_width": "width of the clusters"}
+            caption = f"{what} against {words.get(quantity, quantity)} at {100 * efficiency:g} % signal efficiency"
+            drawings.append(Drawing(name, draw, (tuple(known),), with_qcd, caption))
     return drawings
-
-
-def sculpting_caption(drawing: Drawing) -> str:
-    """Caption of one of these figures."""
-    curves: tuple[SculptingCurve, ...] = drawing.content[0]
-    quantity = next(each.signal.quantity for each in curves if each.signal is not None)
-    what = "mistag of QCD and efficiency of signal" if drawing.with_ratio else "efficiency of signal"
-    words = {"cluster_mass": "mass of the clusters", "cluster_width": "width of the clusters"}
-    return f"{what} against {words.get(quantity, quantity)} at {100 * curves[0].efficiency:g} % signal efficiency"
 
 
 def draw_efficiency_and_mistag(axes: "Axes", below: "Axes", curves: tuple[SculptingCurve, ...]) -> None:

@@ -74,7 +74,7 @@ class FigureLabels:
         energy_tev: centre-of-mass energy in TeV; None leaves it out.
         luminosity_fb: integrated luminosity in 1/fb; None leaves it out.
         simulation: all jets are simulated, and the heading says so.
-        plot_format: 'png', 'pdf' or 'both'; which files a figure becomes.
+        plot_format: 'png', 'pdf' or 'both'; a PDF has a PNG beside it in each case, which pages show.
         years: of data taking, e.g. '2015-2018'; empty leaves them out.
 
     Raises:
@@ -109,7 +109,7 @@ class FigureLabels:
     @property
     def suffixes(self) -> tuple[str, ...]:
         """Endings of the files that a figure becomes."""
-        return (".png", ".pdf") if self.plot_format == "both" else (f".{self.plot_format}",)
+        return (".png",) if self.plot_format == "png" else (".png", ".pdf")
 
 
 ATLAS_INTERNAL = FigureLabels("ATLAS", "Internal", energy_tev=None, luminosity_fb=None, simulation=False)

@@ -13,9 +13,9 @@ from cal_ratio_trainer.datasets.splits import EnsembleRule
 from cal_ratio_trainer.evaluation.importance import REJECTION_EFFICIENCY
 from cal_ratio_trainer.evaluation.plain import to_plain
 from cal_ratio_trainer.files.atomic import write_text
-from cal_ratio_trainer.plotting import FigureLabels, figure_labels
+from cal_ratio_trainer.plotting import FigureLabels, figure_labels, write_all
 from cal_ratio_trainer.plotting.roc import importance_drawings
-from cal_ratio_trainer.plotting.sculpting import MAX_NETWORKS, sculpting_caption, sculpting_drawings
+from cal_ratio_trainer.plotting.sculpting import MAX_NETWORKS, sculpting_drawings
 from cal_ratio_trainer.reporting.analysis_figures import (
     history_figures,
     pareto_figure,
@@ -164,6 +164,7 @@ def _show_importance(section: _Section) -> None:
     run = best.run.run
     try:
         write_importance(run.importance_file, found.network, found.importances)
+        write_all(importance_drawings("importance", found.importances), run.path, run.figure_labels())
         write_run_page(run)
     except OSError as error:
         _log.warning("the page of run %s does not show the importance of its inputs: %s", run.name, error)
@@ -346,8 +347,7 @@ def _write_sculpting(report: Report, section: _Section, level: int) -> None:
     if len(networks) > MAX_NETWORKS:
         report.text(f"The figures show the first {MAX_NETWORKS} networks.")
     suffix = f"group_{section.number + 1}_" if section.number else ""
-    drawings = sculpting_drawings(networks, suffix)
-    report.figures(drawings, section.labels, [sculpting_caption(drawing) for drawing in drawings])
+    report.figures(sculpting_drawings(networks, suffix), section.labels)
 
 
 def _write_comparison(report: Report, section: _Section, level: int) -> None:
@@ -356,14 +356,11 @@ def _write_comparison(report: Report, section: _Section, level: int) -> None:
     report.heading("Which epoch", level)
     report.table(epoch_table("The recommended epoch of each run", section.recommended_of_runs, best))
     run = section.group.runs[0]
-    shown = {
-        f"AUC against K-S sum, all epochs, {run.chosen_on}": pareto_figure(section.group, f"auc_ks{suffix}"),
-        f"AUC against K-S sum with errors, shortlisted epochs, {run.tested_on}": shortlist_figure(
-            section.group, section.candidates, best, f"auc_ks_test{suffix}"
-        ),
-    }
-    drawings = {caption: drawing for caption, drawing in shown.items() if drawing is not None}
-    report.figures(drawings.values(), section.labels, list(drawings))
+    drawings = [
+        *pareto_figure(section.group, f"auc_ks{suffix}"),
+        *shortlist_figure(section.group, section.candidates, best, f"auc_ks_test{suffix}"),
+    ]
+    report.figures(drawings, section.labels)
     if drawings:
         report.text(
             f"All epochs: every epoch of every run on the {run.chosen_on}, pale at the beginning of the training and "
@@ -411,8 +408,7 @@ def _write_importance(report: Report, section: _Section, level: int) -> None:
         "share their importance: permuting one of them costs little."
     )
     suffix = f"_{section.number + 1}" if section.number else ""
-    captions = ["Decrease of AUC by input", "Decrease of AUC by kind of input"]
-    report.figures(importance_drawings(f"importance{suffix}", found), section.labels, captions)
+    report.figures(importance_drawings(f"importance{suffix}", found), section.labels)
     report.table(importance_table(section.importance.network, found))
 
 

@@ -14,8 +14,8 @@ from cal_ratio_trainer.plotting.pareto import (
     ParetoPlot,
     RunEpochs,
     ShortlistPlot,
-    pareto_drawing,
-    shortlist_drawing,
+    draw_pareto,
+    draw_shortlist,
 )
 from cal_ratio_trainer.reporting.page import Markup, ReportTable
 from cal_ratio_trainer.reporting.report import Report, file_stem
@@ -48,8 +48,8 @@ _EPOCH_PLOTS = {
 }
 
 
-def pareto_figure(group: RunGroup, name: str) -> Drawing | None:
-    """Every epoch of every run of a group on the validation part; None where none has both AUC and K-S sum."""
+def pareto_figure(group: RunGroup, name: str) -> list[Drawing]:
+    """Every epoch of every run of a group on the validation part; nothing if none has both AUC and K-S sum."""
     histories = [run.rows for run in group.runs]
     scale = _KsScale.of([BestEpoch.of(epoch, row) for rows in histories for epoch, row in enumerate(rows)])
     runs = tuple(
@@ -64,17 +64,18 @@ def pareto_figure(group: RunGroup, name: str) -> Drawing | None:
     points = [(row.get("val_auc", np.nan), ks_beyond_identical(row)) for row in group.rows]
     front = tuple(group.places[position] for position in pareto_front(points))
     if not front:
-        return None
+        return []
     jets = group.runs[0].chosen_on.removesuffix(" part")
     chosen = "" if group.recommended is None else group.runs[group.recommended[0]].name_of(group.recommended[1])
     plot = ParetoPlot(runs, front, group.recommended, scale.identical, scale.title, jets, chosen)
-    return pareto_drawing(name, plot)
+    caption = f"AUC against K-S sum, all epochs, {group.runs[0].chosen_on}"
+    return [Drawing(name, draw_pareto, (plot,), caption=caption)]
 
 
 def shortlist_figure(
     group: RunGroup, candidates: Sequence[Candidate], recommended: Candidate | None, name: str
-) -> Drawing | None:
-    """The scored epochs with errors on the test part; None where none has both AUC and K-S sum."""
+) -> list[Drawing]:
+    """The scored epochs with errors on the test part; nothing if none has both AUC and K-S sum."""
     positions = {run.name: position for position, run in enumerate(group.runs)}
     measured = []
     for each in candidates:
@@ -83,7 +84,7 @@ def shortlist_figure(
             if math.isfinite(auc.value) and math.isfinite(ks.value):
                 measured.append(MeasuredEpoch(positions[each.run.name], each.number, auc, ks, each is recommended))
     if not measured:
-        return None
+        return []
     identical = {
         each.run.name: (
             each.result.ks_expected,
@@ -97,7 +98,8 @@ def shortlist_figure(
     near = tuple(each for each in measured if 1 - each.auc.value <= _FARTHEST * (1 - best))
     jets = group.runs[0].tested_on.removesuffix(" part")
     plot = ShortlistPlot(runs, near, tuple(identical.values()), outside=len(measured) - len(near), jets=jets)
-    return shortlist_drawing(name, plot)
+    caption = f"AUC against K-S sum with errors, shortlisted epochs, {group.runs[0].tested_on}"
+    return [Drawing(name, draw_shortlist, (plot,), caption=caption)]
 
 
 def history_figures(report: Report, runs: Sequence[AnalyzedRun], labels: FigureLabels) -> ReportTable | None:
@@ -179,4 +181,4 @@ def _drawings_of(each: Candidate) -> dict[str, Drawing]:
 def _cell(report: Report, drawing: Drawing | None, run: str, labels: FigureLabels, title: str) -> Markup | str:
     if drawing is None:
         return "-"
-    return report.figure(replace(drawing, name=f"{file_stem(run)}_{drawing.name}"), labels, f"{run}, {title}")
+    return report.figure(replace(drawing, name=f"{file_stem(run)}_{drawing.name}", caption=f"{run}, {title}"), labels)

@@ -9,7 +9,7 @@ from cal_ratio_trainer.evaluation.roc import BACKGROUNDS, REJECTION_AT
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.plotting.roc import by_auc
 from cal_ratio_trainer.progress import duration
-from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, bold, number, unbroken
+from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, bold, number, unbroken, with_errors
 from cal_ratio_trainer.reporting.training_details import per_cent, rejection_words
 from cal_ratio_trainer.runs.stored import HISTORY_NAMES
 from cal_ratio_trainer.scoring.analyzed_run import GIVEN_FILES, TEST_PART, AnalyzedRun
@@ -80,8 +80,8 @@ def auc_table(candidates: Sequence[Candidate], recommended: Candidate | None) ->
     """AUC against each background and K-S sum, with errors."""
     rows = []
     for each, result in _scored(candidates):
-        aucs = (with_errors(auc.interval, 4) for auc in result.aucs)
-        ks = (with_errors(result.ks_sum.interval, 2), number(result.ks_expected, ".2f"))
+        aucs = (interval_words(auc.interval, 4) for auc in result.aucs)
+        ks = (interval_words(result.ks_sum.interval, 2), number(result.ks_expected, ".2f"))
         c2st = result.c2st.overall
         told = (f"{c2st.auc:.3f} ± {c2st.error:.3f} ({c2st.excess:+.1f}σ)") if math.isfinite(c2st.excess) else NOT_KNOWN
         rows.append((_name(each, recommended), *aucs, *ks, unbroken(told), number(result.efficiency_ratio, ".2f")))
@@ -112,7 +112,7 @@ def difference_table(candidates: Sequence[Candidate], recommended: Candidate | N
             continue
         auc = result.aucs[0].minus(recommended.result.aucs[0])
         ks = result.ks_sum.minus(recommended.result.ks_sum)
-        rows.append((each.name, with_errors(auc, 4, "+"), with_errors(ks, 2, "+")))
+        rows.append((each.name, interval_words(auc, 4, "+"), interval_words(ks, 2, "+")))
     if not rows:
         return None
     return ReportTable(
@@ -258,33 +258,28 @@ def version_table(runs: Sequence[AnalyzedRun]) -> ReportTable:
     return ReportTable("Runs", columns, tuple(rows))
 
 
-def with_errors(interval: Interval, digits: int, sign: str = "") -> str:
-    """A figure with its errors: one where both are the same to the digits shown.
+def interval_words(interval: Interval, digits: int, sign: str = "") -> str:
+    """A metric with its errors, as far as they are known.
 
-    Spaces are such that no line ends there.
-
-    >>> with_errors(Interval(0.99, 0.98, 1.0), 2), with_errors(Interval(0.99, 0.97, 1.0), 2)
-    ('0.99\xa0±\xa00.01', '0.99\xa0+0.01\xa0-0.02')
+    >>> interval_words(Interval(0.99, 0.97, 1.0), 2).split()
+    ['0.99', '+0.01', '-0.02']
     """
-    if not math.isfinite(interval.value):
-        return NOT_KNOWN
-    value = format(interval.value, f"{sign}.{digits}f")
+    form = f"{sign}.{digits}f"
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
-        return value
-    up, down = (f"{error:.{digits}f}" for error in (interval.error_up, interval.error_down))
-    return unbroken(f"{value} ± {up}" if up == down else f"{value} +{up} -{down}")
+        return number(interval.value, form)
+    return with_errors(interval.value, interval.error_down, interval.error_up, form)
 
 
 def _epoch_row(each: Candidate, is_recommended: bool) -> tuple[str, ...]:
     row, best, jets = each.row, each.validation, each.run.class_counts
     counts = "/".join(str(jets[label]) for label in (Label.SIGNAL, Label.QCD, Label.BIB)) if jets else NOT_KNOWN
-    test = each.missing if each.result is None else with_errors(each.result.aucs[0].interval, 4)
+    test = each.missing if each.result is None else interval_words(each.result.aucs[0].interval, 4)
     return (
         bold(each.name) if is_recommended else each.name,
         ", ".join(each.reasons),
         number(row.get("val_original_lossf", math.nan), ".4f"),
         number(best.ks_sum, ".3f"),
-        NOT_KNOWN if math.isnan(best.ks_expected) else unbroken(f"{best.ks_expected:.3f} ± {best.ks_spread:.3f}"),
+        with_errors(best.ks_expected, best.ks_spread, best.ks_spread, ".3f"),
         number(best.ks_excess, "+.1f"),
         number(row.get("val_original_adv_lossf", math.nan), ".4f"),
         number(row.get("val_adv_loss", math.nan), ".4f"),

@@ -15,10 +15,9 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs
 from cal_ratio_trainer.evaluation.paired import TOLERANCES, Agreement, PairedFigure, largest_differences
 from cal_ratio_trainer.jets.labels import CLASS_NAMES, CLASS_OF_LABEL, Label
 from cal_ratio_trainer.plotting.score_comparison import Names, agreement_drawings, ks_drawing, roc_drawings
-from cal_ratio_trainer.plotting.sculpting import sculpting_caption, sculpting_drawings
-from cal_ratio_trainer.plotting.style import output_title
+from cal_ratio_trainer.plotting.sculpting import sculpting_drawings
 from cal_ratio_trainer.plotting.variables import plain_text
-from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, bold, number, unbroken
+from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, bold, number, unbroken, with_errors
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.score_report import pt_range_words
 from cal_ratio_trainer.reporting.training_details import sculpting_table
@@ -101,16 +100,13 @@ def _write_sample(report: Report, region: Region, sample: ComparedSample, names:
         report.heading("Figures of merit", 3)
         report.text(_which_jets(sample))
         report.table(figure_table(sample.figures.figures))
-        rocs = sample.figures.rocs
-        captions = [f"ROC curves against {pair.background.name}" for pair in rocs]
-        report.figures(roc_drawings(rocs, names), captions=captions)
+        report.figures(roc_drawings(sample.figures.rocs, names))
     if sample.sculpting is not None and any(sample.sculpting):
         report.heading("Is a mass sculpted?", 3)
         report.text(_which_jets(sample))
         networks = dict(zip((names.first, names.second), sample.sculpting, strict=True))
         report.table(sculpting_table(networks))
-        drawings = sculpting_drawings(networks)
-        report.figures(drawings, captions=[sculpting_caption(each) for each in drawings])
+        report.figures(sculpting_drawings(networks))
     if sample.ks is not None and sample.ks_sum is not None:
         report.heading("Data and MC", 3)
         report.text(_which_jets(sample))
@@ -118,13 +114,11 @@ def _write_sample(report: Report, region: Region, sample: ComparedSample, names:
         report.table(ks_table(*sample.ks))
         if sample.c2st is not None:
             report.table(c2st_table(*sample.c2st))
-        report.figures([ks_drawing(*sample.ks, names)], captions=["K-S distance of data and multijet MC"])
+        report.figures([ks_drawing(*sample.ks, names)])
     report.heading(f"Agreement, {_TITLES[region].lower()}", 3)
     report.table(agreement_table(sample.agreement, sample.by_class))
     report.table(decision_table(sample.agreement))
-    captions = [f"{output_title(each.output.output)} of both" for each in sample.agreement.outputs]
-    captions.append("Absolute differences of the outputs")
-    report.figures(agreement_drawings(sample.agreement, names, f"{region}_"), captions=captions)
+    report.figures(agreement_drawings(sample.agreement, names, f"{region}_"))
     disagreements = disagreement_table(sample.jets, most)
     if disagreements is not None:
         report.table(disagreements)
@@ -174,10 +168,7 @@ def _interval(interval: Interval, factor: float, signed: bool = False) -> str:
     if not (math.isfinite(largest) and largest > 0):
         return f"{value:{sign}.4g}" if value else "0"
     digits = max(0, 1 - math.floor(math.log10(largest)))
-    errors = f"+{up:.{digits}f} -{down:.{digits}f}"
-    if abs(up - down) < 0.2 * largest:
-        errors = f"± {largest:.{digits}f}"
-    return unbroken(f"{value:{sign}.{digits}f} {errors}")
+    return with_errors(value, down, up, f"{sign}.{digits}f", alike=0.2)
 
 
 def ks_table(first: ControlRegionKs, second: ControlRegionKs) -> ReportTable:
@@ -188,9 +179,7 @@ def ks_table(first: ControlRegionKs, second: ControlRegionKs) -> ReportTable:
             cells = [number(each.distance, ".3f") for each in ks.ranges]
             rows.append((one.output.title, which, *cells, number(ks.total, ".3f"), number(ks.excess, "+.1f")))
         expected = [*((each.reference.mean, each.reference.spread) for each in one.ranges), (one.expected, one.spread)]
-        cells = [
-            unbroken(f"{mean:.3f} ± {spread:.3f}") if math.isfinite(mean) else NOT_KNOWN for mean, spread in expected
-        ]
+        cells = [with_errors(mean, spread, spread, ".3f") for mean, spread in expected]
         rows.append((one.output.title, "identical distributions", *cells, "-"))
     names = [pt_range_words(each) for each in first.pt_ranges]
     return ReportTable(
@@ -207,14 +196,9 @@ def c2st_table(first: ControlRegionC2st, second: ControlRegionC2st) -> ReportTab
     rows = []
     for which, c2st in (("first", first), ("second", second)):
         figures = (c2st.overall, *c2st.ranges)
-        cells = [
-            unbroken(f"{each.auc:.3f} ± {each.error:.3f}") if math.isfinite(each.auc) else NOT_KNOWN for each in figures
-        ]
+        cells = [with_errors(each.auc, each.error, each.error, ".3f") for each in figures]
         rows.append((which, *cells, number(c2st.overall.excess, "+.1f")))
-    expected = [
-        unbroken(f"{each.expected:.3f} ± {each.spread:.3f}") if math.isfinite(each.expected) else NOT_KNOWN
-        for each in (first.overall, *first.ranges)
-    ]
+    expected = [with_errors(each.expected, each.spread, each.spread, ".3f") for each in (first.overall, *first.ranges)]
     return ReportTable(
         "C2ST: AUC of a classifier that tells data from MC by scores and pt",
         ("scores", "all", *(pt_range_words(each) for each in first.pt_ranges), "excess [spreads]"),

@@ -1,7 +1,7 @@
 """Page of `cr_trainer plot`: contents of files of jets, side by side."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cal_ratio_trainer.config.plot import PlotSettings
 from cal_ratio_trainer.jets import Label
@@ -214,18 +214,19 @@ class _Page:
     def _column_figures(self, number: int, quantities: list[Quantity]) -> list[Markup]:
         overlay = _by_file(f"column{number + 1}", "all jets", self.comparison.files)
         return [
-            self.report.figure(drawing, self._labels(overlay.files), caption)
+            self.report.figure(drawing, self._labels(overlay.files))
             for part in _parts(overlay)
-            for drawing, caption in self._drawings(part, quantities)
+            for drawing in self._drawings(part, quantities)
         ]
 
     def _overlay(self, overlay: _Overlay, quantities: Sequence[Quantity] | None = None) -> None:
         labels = self._labels(overlay.files)
         for part in _parts(overlay):
-            drawings = list(self._drawings(part, self.comparison.common if quantities is None else quantities))
-            self.report.figures((each for each, _ in drawings), labels, captions=[caption for _, caption in drawings])
+            self.report.figures(
+                self._drawings(part, self.comparison.common if quantities is None else quantities), labels
+            )
 
-    def _drawings(self, overlay: _Overlay, quantities: Iterable[Quantity]) -> Iterator[tuple[Drawing, str]]:
+    def _drawings(self, overlay: _Overlay, quantities: Iterable[Quantity]) -> Iterator[Drawing]:
         used: set[str] = set()
         for quantity in quantities:
             figure = self._figure(overlay, quantity)
@@ -236,7 +237,7 @@ class _Page:
                 name for number in range(1, 1000) if (name := f"{stem}_{number}" if number > 1 else stem) not in used
             )
             used.add(name)
-            yield variable_drawing(name, figure), f"{quantity.name}: {overlay.context}"
+            yield replace(variable_drawing(name, figure), caption=f"{quantity.name}: {overlay.context}")
 
     def _figure(self, overlay: _Overlay, quantity: Quantity) -> VariableFigure | None:
         series, shown = [], []

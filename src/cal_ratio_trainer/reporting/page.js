@@ -52,34 +52,76 @@ addEventListener("hashchange", unfoldLinked);
 unfoldLinked();
 addEventListener("beforeprint", () => document.querySelectorAll("details.long").forEach((part) => { part.open = true; }));
 
+// The page of a run: the figures of every epoch, of which a slider shows one; it stays when the page loads again.
+function epochSlider(block) {
+  const { recommended } = JSON.parse(block.textContent), epochs = [], parts = [], key = `epoch ${document.title}`;
+  for (let heading = block.parentElement.nextElementSibling; heading && heading.tagName === "H4"; heading = parts.at(-1).nextElementSibling) {
+    epochs.push(Number(heading.textContent.match(/\d+/)[0]));
+    parts.push(heading.nextElementSibling);
+    heading.hidden = true;
+  }
+  const newest = epochs.length - 1, bar = document.createElement("p");
+  bar.className = "slider";
+  bar.innerHTML = `<label>Epoch <output></output> <input type="range" min="0" max="${newest}" step="1"></label> ${epochs.includes(recommended) ? `<button type="button" value="${epochs.indexOf(recommended)}">recommended: ${recommended}</button> ` : ""}<button type="button" value="${newest}">newest: ${epochs[newest]}</button>`;
+  block.parentElement.replaceWith(bar);
+  const slider = bar.querySelector("input");
+  function show(position) {
+    slider.value = position;
+    slider.setAttribute("aria-valuetext", `epoch ${epochs[position]}`);
+    bar.querySelector("output").textContent = epochs[position];
+    parts.forEach((part, i) => { part.hidden = i !== position; });
+    try { position === newest ? sessionStorage.removeItem(key) : sessionStorage.setItem(key, epochs[position]); } catch { /* not kept */ }
+  }
+  slider.addEventListener("input", () => show(Number(slider.value)));
+  bar.querySelectorAll("button").forEach((button) => button.addEventListener("click", () => show(Number(button.value))));
+  let kept = -1;
+  try { kept = epochs.indexOf(Number(sessionStorage.getItem(key) ?? -1)); } catch { /* not kept */ }
+  show(kept < 0 ? newest : kept);
+}
+document.querySelectorAll("code.language-epochs").forEach(epochSlider);
+
+// A page of a run in training loads itself again; one that nobody has renewed for long says so.
+for (const block of document.querySelectorAll("code.language-updated")) {
+  const { updated, every } = JSON.parse(block.textContent), late = (Date.now() - Date.parse(updated)) / 1000;
+  const said = document.createElement("p");
+  said.className = "late";
+  said.textContent = `Not renewed for ${Math.round(late / 60)} minutes: the training may have been killed.`;
+  if (late > Math.max(20 * every, 1800)) block.parentElement.replaceWith(said); else block.parentElement.remove();
+  setTimeout(() => location.reload(), 1000 * every);
+}
+
 const enlarged = document.getElementById("enlarged");
 const large = enlarged.querySelector("img");
-const images = [...document.querySelectorAll("main img")];
-let shown = 0;
-function show(place) {
-  shown = (place + images.length) % images.length;
-  large.src = images[shown].src;
-  large.alt = images[shown].alt;
-  enlarged.querySelector(".caption").textContent = images[shown].alt;
+let shown = null;
+function show(image) {
+  shown = image;
+  large.src = image.src;
+  large.alt = image.alt;
+  enlarged.querySelector(".caption").textContent = image.alt;
   if (!enlarged.open) enlarged.showModal();
 }
-images.forEach((image, place) => {
+// The next figure, without those of other epochs than the one shown.
+function step(by) {
+  const images = [...document.querySelectorAll("main img")].filter((image) => !image.closest("[hidden]"));
+  show(images.at((images.indexOf(shown) + by) % images.length));
+}
+for (const image of document.querySelectorAll("main img")) {
   image.setAttribute("role", "button");
   image.setAttribute("aria-label", `${image.alt}: enlarge`);
-  image.addEventListener("click", () => show(place));
+  image.addEventListener("click", () => show(image));
   image.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;
     event.preventDefault();
-    show(place);
+    show(image);
   });
-});
+}
 for (const button of enlarged.querySelectorAll("button")) {
-  button.addEventListener("click", (event) => { event.stopPropagation(); show(shown + Number(button.value)); });
+  button.addEventListener("click", (event) => { event.stopPropagation(); step(Number(button.value)); });
 }
 enlarged.addEventListener("keydown", (event) => {
-  if (event.key === "ArrowLeft") show(shown - 1);
-  if (event.key === "ArrowRight") show(shown + 1);
+  if (event.key === "ArrowLeft") step(-1);
+  if (event.key === "ArrowRight") step(1);
 });
 enlarged.addEventListener("click", () => enlarged.close());
 // Back to where one was, which may be another figure than the one that was opened.
-enlarged.addEventListener("close", () => { unfold(images[shown]); images[shown].focus(); });
+enlarged.addEventListener("close", () => { unfold(shown); shown.focus(); });

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_SIGNATURE, _PNG_HEADER = b"\x89PNG\r\n\x1a\n", 24
+"""Begin of a PNG, and length up to its width and height."""
 
 
 class Markup(str):
@@ -66,6 +67,26 @@ def percentage(share: float) -> str:
     return number(100 * share, ".1f")
 
 
+def with_errors(value: float, down: float, up: float, form: str, alike: float = 0.0) -> str:
+    """A cell with a value and its errors, in which no line ends; '-' if the value is not known.
+
+    Args:
+        value: value.
+        down: error downwards, at least 0.
+        up: error upwards.
+        form: format of `format`; a sign in it is that of the value alone.
+        alike: one error is shown if the two differ by at most this share of the larger, or look the same.
+
+    >>> with_errors(0.99, 0.01, 0.01, ".2f").split(), with_errors(0.99, 0.02, 0.01, ".2f").split()
+    (['0.99', '±', '0.01'], ['0.99', '+0.01', '-0.02'])
+    """
+    if not math.isfinite(value):
+        return NOT_KNOWN
+    lower, upper, larger = (format(error, form.lstrip("+")) for error in (down, up, max(down, up)))
+    is_one = lower == upper or abs(up - down) <= alike * max(down, up)
+    return unbroken(f"{value:{form}} ± {larger}" if is_one else f"{value:{form}} +{upper} -{lower}")
+
+
 def unbroken(text: str) -> str:
     """Text in which no line ends."""
     return text.replace(" ", "\xa0")
@@ -76,6 +97,18 @@ def bold(text: str) -> Markup:
     return Markup(f"**{escaped(text)}**")
 
 
+def picture(caption: str, path: str, is_beside: bool = False) -> Markup:
+    """A figure in Markdown.
+
+    Args:
+        caption: plain text, also the alternative text.
+        path: path from the page, quoted as in an address.
+        is_beside: the page refers to the file; otherwise it contains the picture.
+    """
+    return Markup(f"![{escaped(caption)}]({path}{_BESIDE if is_beside else ''})")
+
+
+_BESIDE = ' "beside"'
 _NUMBER = re.compile(r"[-–—]?|nan|[-+−<>≤≥]?\s*\d[\d.,]*(e[-+]?\d+)?(\s*([±+([×].*|%|[a-zA-Zµ²/]{1,8})|\s+[-−]\d.*)?")
 """Cells aligned to the right in a table: a number with its error, interval, remark or unit behind it; or nothing."""
 
@@ -143,14 +176,14 @@ _SHORT_TEXT = {"td": 24, "th": 13}
 _CONTENTS_LEVELS = ("h2", "h3")
 
 
-def page_html(title: str, markdown: str, folder: Path, with_charts: bool = False, folds: bool = True) -> str:
+def page_html(title: str, markdown: str, folder: Path, is_run: bool = False, folds: bool = True) -> str:
     """The whole page.
 
     Args:
         title: for the browser's tab.
         markdown: content of the page; HTML in it is shown as text, never as HTML.
         folder: base of relative image paths; no image outside it is read.
-        with_charts: blocks of code in the language 'chart' are drawn as figures, see `run_charts`.
+        is_run: page of a run: it may show pictures beside it, and has the colours of pictures inverted if it is dark.
         folds: long parts are folded when the page opens.
 
     Raises:
@@ -165,7 +198,7 @@ def page_html(title: str, markdown: str, folder: Path, with_charts: bool = False
     contents = _number_headings(tokens)
     _shape_images_and_tables(tokens, folder)
     body = "".join(_folded(parser, part) for part in _parts(tokens)) if folds else _html(parser, tokens)
-    script = _file("page.js") + (_file("charts.js") if with_charts else "")
+    script = _file("page.js")
     page: str = (
         Environment(autoescape=True)
         .from_string(_file("page.html"))
@@ -173,7 +206,9 @@ def page_html(title: str, markdown: str, folder: Path, with_charts: bool = False
             title=title.encode(errors="backslashreplace").decode(),
             contents=contents,
             body=body,
-            style=_file("page.css") + (_file("charts.css") if with_charts else ""),
+            style=_file("page.css"),
+            images="data: 'self' file:" if is_run else "data:",
+            kind="run" if is_run else "report",
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         )
@@ -207,25 +242,36 @@ def _shape_images_and_tables(tokens: Sequence[Any], folder: Path) -> None:
 
 
 def _image_html(folder: Path, image: Any, with_caption: bool) -> str:
-    data = _read_png(folder, str(image.attrs["src"]))
-    width, height = struct.unpack(">II", data[16:24])
+    source, is_beside = str(image.attrs["src"]), "title" in image.attrs
+    data = _read_png(folder, source, _PNG_HEADER if is_beside else -1)
+    width, height = struct.unpack(">II", data[16:_PNG_HEADER])
     said = escape("".join(child.content for child in image.children or ()))
-    source = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+    address = escape(source) if is_beside else f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
     html = (
-        f'<img src="{source}" alt="{said}" width="{width}" height="{height}" loading="lazy" decoding="async" '
+        f'<img src="{address}" alt="{said}" width="{width}" height="{height}" loading="lazy" decoding="async" '
         'tabindex="0">'
     )
     return f'<span class="figure">{html}<span class="caption">{said}</span></span>' if with_caption else html
 
 
-def _read_png(folder: Path, source: str) -> bytes:
+def _read_png(folder: Path, source: str, size: int) -> bytes:
     path = (folder / unquote(source)).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise ValueError(f"{source} lies outside {folder}")
-    data = path.read_bytes()
-    if not data.startswith(_PNG_SIGNATURE):
+    with path.open("rb") as file:
+        data = file.read(size)
+    if not data.startswith(_PNG_SIGNATURE) or len(data) < _PNG_HEADER:
         raise ValueError(f"{source} is no PNG")
     return data
+
+
+def is_png(path: Path) -> bool:
+    """True for a file that begins as a PNG."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_PNG_HEADER).startswith(_PNG_SIGNATURE)
+    except OSError:
+        return False
 
 
 def _parts(tokens: Sequence[Any]) -> Iterator[list[Any]]:

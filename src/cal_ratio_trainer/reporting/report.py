@@ -18,7 +18,7 @@ from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels, write_all
-from cal_ratio_trainer.reporting.page import Markup, ReportTable, as_markdown, page_html
+from cal_ratio_trainer.reporting.page import Markup, ReportTable, as_markdown, page_html, picture
 from cal_ratio_trainer.results import Result, escaped
 
 if TYPE_CHECKING:
@@ -69,23 +69,13 @@ class Report:
         """A table with its title above it."""
         self._blocks.append(f"**{escaped(table.title)}**\n\n{as_markdown(table)}")
 
-    def figures(
-        self, drawings: Iterable[Drawing], labels: FigureLabels | None = None, captions: Sequence[str] = ()
-    ) -> None:
-        """Figures side by side, as many as fit the width.
-
-        Args:
-            drawings: drawings to make.
-            labels: their labels; None for those of the report.
-            captions: descriptions in plain words; by default their names.
-        """
-        drawings = list(drawings)
-        said = captions or [""] * len(drawings)
-        cells = [self.figure(drawing, labels, caption) for drawing, caption in zip(drawings, said, strict=True)]
+    def figures(self, drawings: Iterable[Drawing], labels: FigureLabels | None = None) -> None:
+        """Figures side by side, as many as fit the width; arguments as `figure`."""
+        cells = [self.figure(drawing, labels) for drawing in drawings]
         if cells:
             self._blocks.append("\n".join(cells))
 
-    def figure(self, drawing: Drawing, labels: FigureLabels | None = None, caption: str = "") -> Markup:
+    def figure(self, drawing: Drawing, labels: FigureLabels | None = None) -> Markup:
         """A figure for a cell of a table (or for `text`); it is drawn when the report is written.
 
         Two figures of one name would be one file: give each drawing its own.
@@ -93,14 +83,10 @@ class Report:
         Args:
             drawing: drawing to make.
             labels: its labels; None for those of the report.
-            caption: description in plain words, as alternative text and below the figure; empty for its name.
         """
-        labels = labels or self.labels
-        if labels.plot_format == "pdf":
-            labels = replace(labels, plot_format="both")
-        self._drawings.append((labels, drawing))
+        self._drawings.append((labels or self.labels, drawing))
         path = f"{quote(self.figure_folder.name)}/{quote(drawing.name)}.png"
-        return Markup(f"![{escaped(caption or drawing.name.replace('_', ' '))}]({path})")
+        return picture(drawing.caption or drawing.name.replace("_", " "), path)
 
     @property
     def drawings(self) -> dict[str, tuple[Drawing, FigureLabels]]:

@@ -1,33 +1,27 @@
-"""Page of a run, `index.html` in its folder: written while it trains, and afterwards from what the folder holds."""
+"""Page of a run, `index.html` in its folder: written while it trains, and afterwards from what the folder holds.
 
+Its figures are the PNG files of the folder. All are inside the page, except those of most epochs of a long training,
+to which it refers.
+"""
+
+import json
 import logging
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
 
 from cal_ratio_trainer.errors import InputFileError, harmless
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.files.atomic import replacing
-from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.plotting.style import output_title
-from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_markdown, page_html
-from cal_ratio_trainer.reporting.run_charts import (
-    Chart,
-    chart_json,
-    dependence_charts,
-    epoch_histograms,
-    front_chart,
-    history_charts,
-    importance_chart,
-    ks_words,
-    mass_chart,
-    overtraining_charts,
-    roc_chart,
-    scan_chart,
-    score_chart,
-    score_frame,
-)
+from cal_ratio_trainer.plotting import Drawing
+from cal_ratio_trainer.plotting.catalogue import epoch_captions, final_drawings
+from cal_ratio_trainer.plotting.roc import importance_drawings
+from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_markdown, is_png, page_html, picture
 from cal_ratio_trainer.reporting.run_tables import (
     data_table,
     file_table,
@@ -38,32 +32,28 @@ from cal_ratio_trainer.reporting.run_tables import (
     validation_table,
 )
 from cal_ratio_trainer.reporting.training_details import run_commands, training_details
-from cal_ratio_trainer.results import escaped
+from cal_ratio_trainer.results import code, escaped
 from cal_ratio_trainer.runs.figure_data import read_evaluation, read_importance
-from cal_ratio_trainer.runs.figures import stored_references
+from cal_ratio_trainer.runs.figures import drawings_of_history, stored_references
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RUNNING
 
 _SHARE = 0.02
 """Largest share of the training's time that writing its page may take."""
 
-_MAX_EPOCHS = 200
-"""Number of epochs up to which each has its figures on the page; of more every second, fourth, ... one has."""
+_MAX_EPOCHS, _MAX_EPOCHS_INSIDE = 200, 10
+"""Number of epochs up to which all have their figures on the page, and inside it; more are thinned out evenly."""
 
 _RELOAD_S = 15
 """Interval at which the page of a run in training loads itself again. [s]"""
 
 _log = logging.getLogger(__name__)
 
-Frames = dict[tuple[Path, int], str]
-"""Contents of the figures of an epoch as JSON, by folder of the run and epoch."""
-
 
 class RunPages:
     """Writes the pages of the runs of a training while it goes on; a page that cannot be written never ends it."""
 
     def __init__(self) -> None:
-        self._frames: Frames = {}
         self._due = 0.0
         self._has_warned = False
 
@@ -78,7 +68,7 @@ class RunPages:
         if seconds_left is not None and begin < self._due and run.page_file.exists():
             return
         try:
-            write_run_page(run, seconds_left, self._frames)
+            write_run_page(run, seconds_left)
             if run.network_number is not None:
                 write_run_page(Run(run.numbered_folder))
         except Exception as error:
@@ -89,13 +79,12 @@ class RunPages:
         self._due = end + (end - begin) * (1 / _SHARE - 1)
 
 
-def write_run_page(run: Run, seconds_left: float | None = None, frames: Frames | None = None) -> Path:
+def write_run_page(run: Run, seconds_left: float | None = None) -> Path:
     """Writes the page of a run or of a set of runs, complete or not at all.
 
     Args:
         run: its folder; nothing is written where it was removed.
         seconds_left: until the end of its training; None where that is not known.
-        frames: figures of epochs from an earlier call, which are not read again; those of this call are added.
 
     Returns:
         The file.
@@ -104,8 +93,8 @@ def write_run_page(run: Run, seconds_left: float | None = None, frames: Frames |
         OSError: it cannot be written.
     """
     run = Run(run.path)
-    text = "\n\n".join(_blocks(run, seconds_left, {} if frames is None else frames))
-    html = page_html(f"Run {run.name}", text, run.path, with_charts=True)
+    text = "\n\n".join(_blocks(run, seconds_left))
+    html = page_html(f"Run {run.name}", text, run.path, is_run=True)
     if run.path.is_dir():
         # It can be made again: no need to wait for the disk.
         with replacing(run.page_file, durable=False) as temporary:
@@ -113,13 +102,13 @@ def write_run_page(run: Run, seconds_left: float | None = None, frames: Frames |
     return run.page_file
 
 
-def _blocks(run: Run, seconds_left: float | None, frames: Frames) -> Iterator[str]:
-    """Parts of the page in Markdown; a chart is a block of code in the language 'chart'."""
+def _blocks(run: Run, seconds_left: float | None) -> Iterator[str]:
+    """Parts of the page in Markdown; blocks of code in the languages 'updated' and 'epochs' are for its script."""
     history = run.known_history
     epoch, figures = _evaluation(run)
     yield f"# Run {escaped(run.name)}"
     if run.status == RUNNING:
-        yield _chart({"updated": datetime.now(UTC).isoformat(timespec="seconds"), "every": _RELOAD_S})
+        yield _for_script("updated", {"updated": datetime.now(UTC).isoformat(timespec="seconds"), "every": _RELOAD_S})
     yield _table(state_table(run, seconds_left))
     if figures is not None:
         yield _table(merit_table(epoch, figures))
@@ -132,10 +121,10 @@ def _blocks(run: Run, seconds_left: float | None, frames: Frames) -> Iterator[st
     yield from _section("Settings", [_table(settings), "All settings: [training_params.yaml](training_params.yaml)."])
     yield from _section("Data", [_table(data_table(run, figures))])
     if figures is not None:
-        yield from _test_part(epoch, figures)
+        yield from _test_part(run, epoch, figures)
     yield from _importance(run)
     if run.known_rule is None:
-        yield from _section("Outputs by epoch", _epochs(run, run.recommended_epoch, frames))
+        yield from _section("Outputs by epoch", _epochs(run, run.recommended_epoch))
     yield from _section("Files", [_table(file_table(run))])
 
 
@@ -145,9 +134,8 @@ def _validation_part(run: Run) -> Iterator[str]:
     rows = {"recommended": best.row if best else None, "newest": history[-1]}
     names = {"recommended": best.words if best else NOT_KNOWN, "newest": str(len(history) - 1)}
     yield _table(validation_table(rows, names))
-    front = front_chart(history, run.recommended_epoch)
-    charts = history_charts(history, stored_references(run.known_record), run.has_adversary)
-    yield from map(_chart, [front, *charts] if front else charts)
+    drawings = drawings_of_history(history, stored_references(run.known_record), run.has_adversary)
+    yield from _pictures(run, drawings)
 
 
 def _section(title: str, blocks: Sequence[str] | Iterator[str]) -> Iterator[str]:
@@ -162,8 +150,19 @@ def _table(table: ReportTable) -> str:
     return f"{title}{as_markdown(table)}"
 
 
-def _chart(content: Chart) -> str:
-    return f"~~~~ chart\n{chart_json(content)}\n~~~~"
+def _pictures(run: Run, drawings: Iterable[Drawing]) -> Iterator[str]:
+    """The figures that are drawn, side by side, and a sentence on those that are not."""
+    drawings = list(drawings)
+    drawn = [each for each in drawings if is_png(run.path / f"{each.name}.png")]
+    if drawn:
+        yield "\n".join(picture(each.caption, f"{quote(each.name)}.png") for each in drawn)
+    if len(drawn) < len(drawings):
+        command = code(harmless(f"cr_trainer plot --run {run.name}", kept=""))
+        yield f"{len(drawings) - len(drawn)} figures are not drawn; {command} draws all."
+
+
+def _for_script(language: str, content: object) -> str:
+    return f"~~~~ {language}\n{json.dumps(content)}\n~~~~"
 
 
 def _evaluation(run: Run) -> tuple[int, TestFigures | None]:
@@ -173,7 +172,23 @@ def _evaluation(run: Run) -> tuple[int, TestFigures | None]:
         return 0, None
 
 
-def _test_part(epoch: int, figures: TestFigures) -> Iterator[str]:
+_TEST_SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("ROC curves, test part, epoch {epoch}", r"roc_curve_", ("Area", "Rejection")),
+    ("S/√B", r"SoverB_", ("S/sqrt(B)",)),
+    (
+        "Efficiencies by mass, decay position and kinematics",
+        r"signal_llp|bkg_false|signal_efficiency_|mistag_",
+        ("Jets that pass", "Signal jets whose", "Background jets whose"),
+    ),
+    ("Confusion", r"confusion", ("Jets by label",)),
+    ("Overtraining", r".*_train_and_test", ("K-S of train",)),
+    ("Outputs, test part", r"(adv_)?(qcd|sig|bib)_predictions(?!_train)", ("K-S of MC", "C2ST")),
+    ("Control regions, test part", r"cr_", ("MC and data in each",)),
+)
+"""Sections on the test part: heading, pattern of the names of the figures, beginnings of the titles of the tables."""
+
+
+def _test_part(run: Run, epoch: int, figures: TestFigures) -> Iterator[str]:
     """Figures and tables on the test part."""
     tables = {table.title: _table(table) for table in training_details(figures)}
 
@@ -181,42 +196,10 @@ def _test_part(epoch: int, figures: TestFigures) -> Iterator[str]:
         return [text for title, text in tables.items() if title.startswith(beginnings)]
 
     yield from _section("Members of the ensemble, test part", chosen("The ensemble"))
-    rocs, names = figures.rocs, [curve.background.name for curve in figures.rocs[:3]]
-    charts = [roc_chart("All masses", rocs[:3], names)]
-    by_mass = (("By mH, against QCD + 0.1 BIB", rocs[3:]), ("By mH, against QCD", figures.qcd_rocs))
-    charts += [roc_chart(title, curves, [curve.name for curve in curves]) for title, curves in by_mass if curves]
-    yield from _section(f"ROC curves, test part, epoch {epoch}", [*map(_chart, charts), *chosen("Area", "Rejection")])
-    scans = [scan_chart("All masses", figures.scans[:3])]
-    scans += [scan_chart("By mH", figures.scans[3:])] if figures.scans[3:] else []
-    yield from _section("S/√B", [*map(_chart, scans), *chosen("S/sqrt(B)")])
-    efficiencies = [mass_chart(figures.efficiencies)] if figures.efficiencies else []
-    efficiencies += dependence_charts(figures.dependences, figures.working_point)
-    tables_of = chosen("Jets that pass", "Signal jets whose", "Background jets whose")
-    yield from _section("Efficiencies by mass, decay position and kinematics", [*map(_chart, efficiencies), *tables_of])
-    yield from _section("Confusion", chosen("Jets by label"))
-    if figures.overtraining is not None:
-        training = overtraining_charts(figures.histograms, figures.overtraining)
-        yield from _section("Overtraining", [*map(_chart, training), *chosen("K-S of train")])
-    of_jets = {"main": figures.histograms}
-    of_jets |= {"val_adversary": figures.control_histograms} if figures.control_histograms else {}
-    outputs = [
-        score_chart(title, histogram, is_log, score_frame(histogram, ks_words(figures.ks, output, "")))
-        if title.endswith("region")
-        else score_chart(title, histogram, is_log, score_frame(histogram))
-        for title, histogram, is_log, output, _ in epoch_histograms(of_jets)
-    ]
-    yield from _section("Outputs, test part", [*map(_chart, outputs), *chosen("K-S of MC", "C2ST")])
-    regions = [
-        score_chart(
-            f"{output_title(output.output)}, {region.name}{' (judged only)' * region.is_judged_only}",
-            histogram,
-            True,
-            score_frame(histogram, ks_words(region.ks, output, "")),
-        )
-        for region in figures.regions
-        for output, histogram in zip(Label, region.histograms.logit, strict=True)
-    ]
-    yield from _section("Control regions, test part", [*map(_chart, regions), *chosen("MC and data in each")])
+    drawings = final_drawings(figures)
+    for title, names, beginnings in _TEST_SECTIONS:
+        its = [each for each in drawings if re.match(names, each.name)]
+        yield from _section(title.format(epoch=epoch), [*_pictures(run, its), *chosen(*beginnings)])
 
 
 def _importance(run: Run) -> Iterator[str]:
@@ -231,49 +214,34 @@ def _importance(run: Run) -> Iterator[str]:
     except InputFileError as error:
         yield from _section("Importance of the inputs", [f"It cannot be shown: {escaped(str(error))}."])
         return
-    charts = [importance_chart(title, some) for title, some in (("Kinds", found.kinds), ("Inputs", found.inputs))]
-    yield from _section("Importance of the inputs", [*map(_chart, charts), _table(importance_table(network, found))])
+    pictures = _pictures(run, importance_drawings("importance", found))
+    yield from _section("Importance of the inputs", [*pictures, _table(importance_table(network, found))])
 
 
-def _epochs(run: Run, recommended: int | None, frames: Frames) -> Iterator[str]:
-    """The figures of every epoch with the axes of the newest; contents that an earlier page had are reused."""
-    count = len(run.known_history)
-    step = 1
-    while count > step * _MAX_EPOCHS:
-        step *= 2
-    chosen = sorted(
-        {*range(0, count, step), count - 1, *([] if recommended is None else [recommended])} & {*range(count)}
-    )
-    shown, figures = [], list[Chart]()
-    for epoch in reversed(chosen):
-        key = (run.path, epoch)
-        if key not in frames or not figures:
-            try:
-                stored = run.stored_histograms(epoch)
-            except InputFileError:
-                continue
-            found = epoch_histograms(stored.histograms)
-            fixed = [score_chart(title, each, is_log) for title, each, is_log, _, _ in found]
-            if not figures:
-                figures = fixed
-                yield f"Main jets: {stored.main_part} part; control region: validation part."
-            # An epoch of an earlier version can have other bins.
-            if [each["edges"] for each in fixed] != [each["edges"] for each in figures]:
-                continue
-            content = [
-                score_frame(each, ks_words(stored.ks, output, at)) if title.count("control") else score_frame(each)
-                for title, each, _, output, at in found
-            ]
-            frames[key] = chart_json(content)
-        shown.append(epoch)
-    for path, epoch in list(frames):
-        if path != run.path or epoch not in chosen:
-            del frames[path, epoch]
-    if shown:
-        shown.reverse()
-        axes = chart_json({"epochs": shown, "recommended": recommended, "figures": figures})
-        contents = ",".join(frames[run.path, epoch] for epoch in shown)
-        yield f'~~~~ chart\n{axes[:-1]},"frames":[{contents}]}}\n~~~~'
+def _epochs(run: Run, recommended: int | None) -> Iterator[str]:
+    """The figures of every epoch that has some, under a heading each."""
+    count, folder = len(run.known_history), run.path
+    drawn = [epoch for epoch in range(count) if is_png(folder / f"{epoch_captions(epoch)[0][0]}.png")]
+    shown = _thinned(drawn, _MAX_EPOCHS, recommended)
+    if not shown:
+        return
+    inside = set(_thinned(shown, _MAX_EPOCHS_INSIDE, recommended))
+    if len(inside) < len(shown):
+        yield f"This file contains the figures of {len(inside)} epochs, and shows those of others from beside it."
+    yield _for_script("epochs", {"recommended": recommended})
+    for epoch in shown:
+        yield f"#### Epoch {epoch}"
+        names = [(name, said) for name, said in epoch_captions(epoch) if is_png(folder / f"{name}.png")]
+        yield "\n".join(picture(said, f"{name}.png", is_beside=epoch not in inside) for name, said in names)
+
+
+def _thinned(epochs: Sequence[int], most: int, recommended: int | None) -> list[int]:
+    """At most so many of some epochs, spread evenly, the first, the newest and the recommended one among them."""
+    if len(epochs) <= most:
+        return list(epochs)
+    is_chosen = recommended in epochs
+    places = np.linspace(0, len(epochs) - 1, most - is_chosen).round().astype(int)
+    return sorted({*(epochs[place] for place in places), *([recommended] if recommended in epochs else [])})
 
 
 def _commands(run: Run) -> str:

@@ -16,8 +16,7 @@ from cal_ratio_trainer.evaluation.ks import ControlRegionKs, PtRange, ks_of_cont
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
 from cal_ratio_trainer.jets.labels import CLASS_NAMES
 from cal_ratio_trainer.plotting.scores import score_report_drawings
-from cal_ratio_trainer.plotting.style import output_title
-from cal_ratio_trainer.reporting.page import ReportTable, unbroken
+from cal_ratio_trainer.reporting.page import ReportTable, unbroken, with_errors
 from cal_ratio_trainer.reporting.report import REPORTS, Report, ReportKind, ReportResult, report_on
 from cal_ratio_trainer.reporting.training_details import training_details
 from cal_ratio_trainer.results import escaped
@@ -144,9 +143,7 @@ def _write_section(report: Report, title: str, tallies: Sequence[ScoreTally], pt
     prefix = f"{tallies[0].region}_{'' if tallies[0].labelled else 'unlabelled_'}{'blinded_' if blinding else ''}"
     report.heading("Scores", 3)
     report.text("Each class sums to 1; jets count with their weights (mcEventWeight, where it is known).")
-    captions = [f"{output_title(each.output)}, linear bins" for each in histograms.linear]
-    captions += [f"{output_title(each.output)}, bins in log-odds" for each in histograms.logit]
-    report.figures(score_report_drawings(histograms, prefix), captions=captions)
+    report.figures(score_report_drawings(histograms, prefix))
     _write_figures_of_merit(report, tallies, pt_ranges)
 
 
@@ -329,7 +326,4 @@ def per_cent(share: Share) -> str:
     if share.value == 1:
         return unbroken(f"100 -{down:.2g}")
     digits = min(max(0, 1 - math.floor(math.log10(min(down, up)))), _MAX_DIGITS)
-    errors = f"+{up:.{digits}f} -{down:.{digits}f}"
-    if abs(up - down) <= _SAME * max(up, down):
-        errors = f"± {max(down, up):.{digits}f}"
-    return unbroken(f"{value:.{digits}f} {errors}")
+    return with_errors(value, down, up, f".{digits}f", alike=_SAME)

@@ -121,7 +121,7 @@ def _fill(report: Report, results: StudyResults, settings: TuneSettings) -> None
     report.heading("Front")
     plot = _plot_of(table)
     if plot is not None:
-        report.figures([trials_drawing("front", plot)], captions=["Objectives of all trials with their errors"])
+        report.figures([trials_drawing("front", plot)])
     report.table(_trial_table("Trials on the front", table, table.front))
     report.heading("Importance of the settings")
     if results.importances:

@@ -32,7 +32,10 @@ _TYPES = {
 }
 """Content types by ending; browsers save all other files."""
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; form-action 'none'"
+_POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "form-action 'none'"
+)
 """Content-Security-Policy of pages: a page in a folder from elsewhere cannot read other files and send them away."""
 
 

@@ -18,9 +18,17 @@ from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, final_drawings
 from cal_ratio_trainer.plotting.histories import HistoryReferences, history_drawings
+from cal_ratio_trainer.plotting.pareto import ParetoPlot, RunEpochs, draw_pareto
 from cal_ratio_trainer.plotting.roc import importance_drawings
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, read_evaluation, read_importance
-from cal_ratio_trainer.runs.recommendation import lacks_control_region
+from cal_ratio_trainer.runs.recommendation import (
+    BestEpoch,
+    ks_beyond_identical,
+    ks_sums,
+    lacks_control_region,
+    pareto_front,
+    recommended_epoch,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +42,7 @@ _EARLIER_DEFAULTS = {"energy_tev": 13.0, "luminosity_fb": 139.0}
 def drawings_of_history(
     history: Sequence[Mapping[str, float]], references: HistoryReferences, with_adversary: bool
 ) -> list[Drawing]:
-    """Histories of loss, accuracy, AUC and K-S; those of adversary or control region only where there is one."""
+    """AUC against K-S sum, and histories of all values; those of adversary or control region only if there is one."""
     with_ks = not lacks_control_region(history)
     # Not every epoch needs to know all: a run can have been continued by a later version of this program.
     names = [
@@ -44,7 +52,27 @@ def drawings_of_history(
         # With few control jets there is no result in any epoch.
         if "c2st_" not in name or any(math.isfinite(row.get(name, math.nan)) for row in history)
     ]
-    return history_drawings({name: [row.get(name, math.nan) for row in history] for name in names}, references)
+    values = {name: [row.get(name, math.nan) for row in history] for name in names}
+    return [*_drawing_of_front(history), *history_drawings(values, references)]
+
+
+def _drawing_of_front(history: Sequence[Mapping[str, float]]) -> list[Drawing]:
+    """AUC against K-S sum of every epoch; nothing if no epoch has both."""
+    aucs = [row.get("val_auc", math.nan) for row in history]
+    front = pareto_front(list(zip(aucs, map(ks_beyond_identical, history), strict=True)))
+    if not front:
+        return []
+    recommended = recommended_epoch(history)
+    best = BestEpoch.of(front[0], history[front[0]])
+    plot = ParetoPlot(
+        runs=(RunEpochs("Epochs", np.array(aucs), np.array(ks_sums(history)), recommended),),
+        front=tuple((0, epoch) for epoch in front),
+        recommended=None if recommended is None else (0, recommended),
+        identical=((best.ks_expected, best.ks_spread),),
+        ks_title="K-S sum of MC and data",
+        recommended_name=f"epoch {recommended}",
+    )
+    return [Drawing("auc_ks", draw_pareto, (plot,), caption="AUC against K-S sum, all epochs, validation part")]
 
 
 def history_references(data: TrainingData, settings: TrainSettings) -> HistoryReferences:

@@ -29,8 +29,8 @@ _STATE_KEY, _DIGEST_KEY = "training_state", "sha256"
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Progress of a training.
+class TrainingState:
+    """State of a training between two steps.
 
     Attributes:
         epoch: number of the epoch to go on with.
@@ -47,10 +47,10 @@ class Progress:
     threads: int = 1
 
 
-_PROGRESS = TypeAdapter(Progress)
+_PROGRESS = TypeAdapter(TrainingState)
 
 
-def save_checkpoint(path: Path, step: TrainingStep, progress: Progress, run_id: str | None) -> None:
+def save_checkpoint(path: Path, step: TrainingStep, progress: TrainingState, run_id: str | None) -> None:
     """Writes networks, optimisers and progress of a run atomically."""
     state = json.dumps({"format_version": FORMAT_VERSION, "run": run_id, **asdict(progress)})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(step).items()}
@@ -70,7 +70,7 @@ def take_state(step: TrainingStep, content: bytes) -> None:
     _restore(Path("the state of the first process"), step, load(content))
 
 
-def load_checkpoint(path: Path, step: TrainingStep, run_id: str | None) -> Progress:
+def load_checkpoint(path: Path, step: TrainingStep, run_id: str | None) -> TrainingState:
     """Restores networks and optimisers from a checkpoint.
 
     Raises:
@@ -86,12 +86,12 @@ def load_checkpoint(path: Path, step: TrainingStep, run_id: str | None) -> Progr
     return progress
 
 
-def checkpoint_progress(path: Path, run_id: str | None) -> Progress:
-    """Progress in a checkpoint; that of a new run where there is none yet. Raises InputFileError for a damaged one."""
-    return _read(path, run_id)[0] if path.is_file() else Progress()
+def checkpoint_progress(path: Path, run_id: str | None) -> TrainingState:
+    """State in a checkpoint; that of a new run if there is none yet. Raises InputFileError for a damaged one."""
+    return _read(path, run_id)[0] if path.is_file() else TrainingState()
 
 
-def _read(path: Path, run_id: str | None) -> tuple[Progress, dict[str, Tensor]]:
+def _read(path: Path, run_id: str | None) -> tuple[TrainingState, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -25,7 +25,7 @@ from cal_ratio_trainer.network.classifier import JETS_AT_A_TIME, Classifier
 from cal_ratio_trainer.network.domain.base import StepSums
 from cal_ratio_trainer.network.dropout import DropoutSource, StoredDropout
 from cal_ratio_trainer.training.optimizers import make_capturable
-from cal_ratio_trainer.training.step import Pass, StepJets, TrainingStep
+from cal_ratio_trainer.training.step import Pass, StepJets, StepPlan, TrainingStep
 
 Room = Mapping[str, int]
 """By branch, how many constituents a batch has room for."""
@@ -349,21 +349,21 @@ class StaticStep(TrainingStep):
         """One step on the jets in the buffers; gives the sums of its losses and correct predictions."""
         update_keys, network_keys = recorded.keys.unbind()
         update = recorded.update.flatten()
-        self._work(
-            data,
-            recorded.sums,
-            update=update[: shape.update],
-            update_passes=[self._static_pass(update, dict(shape.update_room), 0, update_keys)],
-            passes=lambda: [self._static_pass(recorded.network, dict(shape.network_room), shape.main, network_keys)],
-            main=shape.main,
-            control=recorded.network[shape.main :],
+        plan = StepPlan(
+            update[: shape.update],
+            [self._static_pass(update, dict(shape.update_room), 0, update_keys)],
+            [self._static_pass(recorded.network, dict(shape.network_room), shape.main, network_keys)],
+            shape.main,
+            recorded.network[shape.main :],
         )
+        self.work(data, plan, recorded.sums)
         return recorded.sums.take()
 
     def _static_pass(self, jets: Tensor, room: Room, main: int, keys: Tensor) -> Pass:
         assert self._jets is not None
-        read, masks = partial(self._jets.batch, jets, room), StoredDropout(self.dropout, keys)
-        return Pass(read, jets, main, np.arange(len(jets) - main), len(jets), main, masks)
+        control = len(jets) - main
+        read, masks = partial(self._jets.batch, jets, room), partial(StoredDropout, self.dropout, keys)
+        return Pass(read, masks, jets, main, np.arange(control), control)
 
     def keys(self, steps: int, epoch: int) -> NDArray[np.int32]:
         """Keys [steps, 2 stages, layers, 2] of the dropout masks: those that `TrainingStep` draws."""

@@ -29,7 +29,7 @@ from cal_ratio_trainer.runs.recommendation import epochs_without_progress, kept_
 from cal_ratio_trainer.runs.record import Timings
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import HISTORY_NAMES, HistoryRow, write_history
-from cal_ratio_trainer.training.checkpoint import Progress, save_checkpoint
+from cal_ratio_trainer.training.checkpoint import TrainingState, save_checkpoint
 from cal_ratio_trainer.training.optimizers import learning_rate_at
 from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
@@ -94,7 +94,7 @@ class TrainingLoop:
     observer: Observer = NO_OBSERVER
     timings: Timings = field(default_factory=Timings)
 
-    def fit(self, start: Progress, epochs: int, stop: StopRequest) -> Progress:
+    def fit(self, start: TrainingState, epochs: int, stop: StopRequest) -> TrainingState:
         """Trains until `epochs` epochs are done in all, or early stopping ends the training.
 
         Args:
@@ -120,8 +120,8 @@ class TrainingLoop:
         return state
 
     def _epoch(
-        self, state: Progress, epochs: int, drawn: Iterator[list[StepJets]], stop: StopRequest, line: ProgressLine
-    ) -> Progress:
+        self, state: TrainingState, epochs: int, drawn: Iterator[list[StepJets]], stop: StopRequest, line: ProgressLine
+    ) -> TrainingState:
         begin, main_jets = time.perf_counter(), 0
         step, tensors, ranks = self.training.step, self.training.tensors, self.training.ranks
         sums = step.new_sums(tensors.device, state.sums)
@@ -224,7 +224,7 @@ class TrainingLoop:
         remedy = "all need processors or GPUs of one kind and the same PyTorch, so that they round alike"
         ranks.require_equal("weights after an epoch", digest, remedy)
 
-    def _checkpoint(self, state: Progress) -> None:
+    def _checkpoint(self, state: TrainingState) -> None:
         if not self.training.ranks.is_first:
             return
         self.run.refuse_removed(self.run_id)

@@ -1,7 +1,7 @@
 """One step of training: the domain loss updates its state, then the classifier is updated."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -44,24 +44,63 @@ class StepJets:
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of jets through the classifier.
+    """One pass of jets through the classifier in this process, cut and shared before the step.
 
     Attributes:
         read: makes the batch of this process's share.
+        masks: gives the dropout of the pass, from its beginning each time.
         jets: [share] int64, their positions in the data set, on the device; main jets come first.
         main: number of main jets among them.
         control: [share - main], places of the others among the control jets of the mini-batch.
-        whole, whole_main: number of jets and of main jets of the pass in all processes.
-        masks: dropout of the pass.
+        all_control: number of control jets of the pass in all processes.
     """
 
     read: Callable[[], Batch]
+    masks: Callable[[], DropoutSource]
     jets: Tensor
     main: int
     control: IndexArray
-    whole: int
-    whole_main: int
-    masks: DropoutSource
+    all_control: int
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """Work of one step in this process.
+
+    Attributes:
+        update: [k] int64, positions of the control jets of the domain loss's updates, on the device.
+        update_passes: passes over these jets as often as there are updates.
+        passes: passes of the classifier's update.
+        main: number of main jets of these passes in all processes.
+        control: [m] int64, positions of the control jets of these passes in all processes, on the device.
+    """
+
+    update: Tensor
+    update_passes: Sequence[Pass]
+    passes: Sequence[Pass]
+    main: int
+    control: Tensor
+
+
+def cut(
+    main: IndexArray, control: IndexArray, pieces: int, ranks: Ranks
+) -> Iterator[tuple[int, IndexArray, IndexArray | None, IndexArray]]:
+    """Cuts a mini-batch into pieces, and each piece into the shares of the processes.
+
+    Args:
+        main, control: positions of the jets.
+        pieces: number of pieces; those without jets are left out.
+        ranks: the processes.
+
+    Yields:
+        Number of the piece; positions of its jets in all processes, main jets first; positions of this process's share
+        among these, rising, or None for all; positions of all its control jets in `control`.
+    """
+    parts = (np.array_split(positions, pieces) for positions in (main, control, np.arange(len(control))))
+    for number, (of_main, of_control, places) in enumerate(zip(*parts, strict=True)):
+        if len(of_main) + len(of_control):
+            positions = np.concatenate([of_main, of_control])
+            yield number, positions, ranks.share(len(of_main), len(of_control)), places
 
 
 class TrainingStep:
@@ -165,103 +204,119 @@ class TrainingStep:
         """Positions of the jets that this process reads in a step; some may come more than once."""
         if self.ranks.place.processes == 1:
             return jets.together
-        cut = [np.array_split(positions, self.pieces) for positions in (jets.main, jets.control)]
-        repeated = np.array_split(np.tile(jets.update, self.updates), self.pieces)
-        pieces = [*zip(*cut, strict=True), *((piece,) for piece in repeated)]
-        return np.concatenate([np.concatenate(piece)[self.ranks.share(*map(len, piece))] for piece in pieces])
+        repeated = np.tile(jets.update, self.updates)
+        pieces = [
+            *cut(jets.main, jets.control, self.pieces, self.ranks),
+            *cut(repeated[:0], repeated, self.pieces, self.ranks),
+        ]
+        return np.concatenate([positions if share is None else positions[share] for _, positions, share, _ in pieces])
+
+    def plan(self, data: JetTensors, jets: StepJets, epoch: int, step: int) -> StepPlan:
+        """Cuts a mini-batch into passes and shares them between the processes; arguments as `__call__`."""
+        control, repeated = (
+            jets.control if self.domain is not None else jets.control[:0],
+            np.tile(jets.update, self.updates),
+        )
+        return StepPlan(
+            on_device(jets.update, data.device),
+            self._passes(data, repeated[:0], repeated, (self.seed, epoch, step, 0)),
+            self._passes(data, jets.main, control, (self.seed, epoch, step, 1)),
+            len(jets.main),
+            on_device(control, data.device),
+        )
+
+    def _passes(
+        self, data: JetTensors, main: IndexArray, control: IndexArray, seed: tuple[int, int, int, int]
+    ) -> list[Pass]:
+        passes = []
+        for piece, positions, share, places in cut(main, control, self.pieces, self.ranks):
+            all_main = len(positions) - len(places)
+            own, own_main, own_control = positions, all_main, places
+            if share is not None:
+                own, own_main = positions[share], int((share < all_main).sum())
+                own_control = places[share[own_main:] - all_main]
+            masks = partial(DropoutSource, self.dropout, (*seed, piece) if piece else seed, data.device)
+            read = partial(data.batch, positions, share)
+            passes.append(Pass(read, masks, on_device(own, data.device), own_main, own_control, len(places)))
+        return passes
 
     def __call__(self, data: JetTensors, jets: StepJets, epoch: int, step: int, sums: StepSums) -> None:
         """Does one step; nothing here waits for the device.
 
         Args:
             data: all jets.
-            jets: those of this step.
+            jets: jets of this step.
             epoch: number of the epoch; with `step` and the seed it fixes all dropout masks.
             step: number of the step in the epoch.
-            sums: of the epoch; losses and accuracies are added.
+            sums: sums of the epoch; losses and accuracies are added.
         """
-        control = jets.control if self.domain is not None else jets.control[:0]
-        repeated = np.tile(jets.update, self.updates)
-        self._work(
-            data,
-            sums,
-            update=on_device(jets.update, data.device),
-            update_passes=self._passes(data, repeated[:0], repeated, self._masks(data, epoch, step, stage=0)),
-            passes=lambda: self._passes(data, jets.main, control, self._masks(data, epoch, step, stage=1)),
-            main=len(jets.main),
-            control=on_device(control, data.device),
-        )
+        self.work(data, self.plan(data, jets, epoch, step), sums)
 
-    def _masks(self, data: JetTensors, epoch: int, step: int, stage: int) -> list[DropoutSource]:
-        """The dropout masks of each piece."""
-        words = (self.seed, epoch, step, stage)
-        pieces = [(*words, piece) if piece else words for piece in range(self.pieces)]
-        return [DropoutSource(self.dropout, each, data.device) for each in pieces]
-
-    def _passes(
-        self, data: JetTensors, main: IndexArray, control: IndexArray, masks: Sequence[DropoutSource]
-    ) -> Iterator[Pass]:
-        """Main and control jets, cut into a pass for each of the masks; passes without jets are left out."""
-        cut = (np.array_split(positions, len(masks)) for positions in (main, control, np.arange(len(control))))
-        for main_jets, control_jets, places, each in zip(*cut, masks, strict=True):
-            positions = np.concatenate([main_jets, control_jets])
-            share = self.ranks.share(len(main_jets), len(control_jets))
-            own, own_main, own_control = positions, len(main_jets), places
-            if share is not None:
-                own, own_main = positions[share], int((share < len(main_jets)).sum())
-                own_control = places[share[own_main:] - len(main_jets)]
-            if len(positions):
-                read, here = partial(data.batch, positions, share), on_device(own, data.device)
-                yield Pass(read, here, own_main, own_control, len(positions), len(main_jets), each)
-
-    def _work(
-        self,
-        data: JetTensors,
-        sums: StepSums,
-        *,
-        update: Tensor,
-        update_passes: Iterable[Pass],
-        passes: Callable[[], Iterable[Pass]],
-        main: int,
-        control: Tensor,
-    ) -> None:
-        """The order of work of every step, whether it is recorded as a CUDA graph or not.
-
-        Args:
-            data: all jets.
-            sums: of the epoch; losses and accuracies are added.
-            update: [k] int64, positions of the control jets of the domain loss's updates, on the device.
-            update_passes: passes over these jets as often as there are updates.
-            passes: gives the passes of the classifier's update.
-            main: number of main jets of all these passes in all processes.
-            control: [m] int64, positions of the control jets of all these passes, on the device.
-        """
-        if self.domain is not None and self.updates:
-            with torch.no_grad():
-                # The classifier is frozen here: one pass, with dropout masks for each jet, serves all updates.
-                logits = torch.cat([self._control_logits(data, each) for each in update_passes])
-            if self.ranks.is_first:
-                for part in torch.split(logits, len(update)):
-                    self.domain.update(self._control_jets(data, update, part), sums)
-            if state := [*self.domain.parameters(), *self.domain.buffers()]:
-                self.ranks.broadcast_(state)
-        is_whole = self.pieces == 1 and self.ranks.place.processes == 1
-        known = None
-        if self.domain is not None and self.domain.needs_all_jets and not is_whole:
-            known = self._penalty_gradient(self.domain, data, passes(), control, sums)
+    def work(self, data: JetTensors, plan: StepPlan, sums: StepSums) -> None:
+        """Gradients of all passes, then the update; the same whether it is recorded as a CUDA graph or not."""
+        self._update_domain(data, plan, sums)
+        known = self._penalty_gradient(data, plan, sums)
         for _, optimizer in self._descending():
             optimizer.zero_grad()
-        for each in passes():
+        for each in plan.passes:
             if len(each.jets):
-                self._add_gradient(data, each, main, len(control), sums, known)
+                self._add_gradient(data, plan, each, known, sums)
         self._sum_gradients()
-        self._add_penalty_gradient()
+        self._add_regularization_gradient()
         if self.clip_gradient is not None:
             nn.utils.clip_grad_norm_(self.classifier.parameters(), self.clip_gradient, foreach=True)
         for _, optimizer in self._descending():
             optimizer.step()
         if self.domain is not None:
             self.domain.after_step()
+
+    def _add_gradient(self, data: JetTensors, plan: StepPlan, each: Pass, known: Tensor | None, sums: StepSums) -> None:
+        """Forward, loss, agreement and backward of one pass; `known` as `_penalty_gradient` returns it."""
+        batch, masks, hidden = each.read(), each.masks(), None
+        encoded = self.classifier.encoded(batch, masks)
+        if self.domain is not None and self.domain.needs_hidden:
+            logits, hidden = self.classifier.logits_and_hidden(encoded, batch, masks)
+        else:
+            logits = self.classifier.logits(encoded, batch, masks)
+        loss = self._main_loss(data, each, logits, encoded, plan.main, sums)
+        if self.domain is not None and len(each.jets) > each.main:
+            rest = slice(each.main, None)
+            if known is None:
+                jets = self._control_jets(data, each.jets[rest], logits[rest], None if hidden is None else hidden[rest])
+                loss = loss + self.domain.penalty(jets, len(plan.control), sums)
+            else:
+                loss = loss + (known[each.control] * logits[rest]).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def _main_loss(
+        self, data: JetTensors, each: Pass, logits: Tensor, encoded: Sequence[Tensor], main: int, sums: StepSums
+    ) -> Tensor:
+        """Contribution of a pass to the mean loss of the `main` main jets of the step, with auxiliary heads; scalar."""
+        own = slice(0, each.main)
+        target, weight = data.target[each.jets[own]], data.weight[each.jets[own]]
+        losses = weight * functional.cross_entropy(logits[own], target, reduction="none")
+        sums.add("main", losses, logits[own].argmax(dim=1) == target)
+        total = losses.sum() / main
+        if self.auxiliary_weight:
+            heads = self.classifier.auxiliary_logits([vectors[own] for vectors in encoded])
+            for head in heads:
+                losses = weight * functional.cross_entropy(head, target, reduction="none")
+                total = total + self.auxiliary_weight / len(heads) * losses.sum() / main
+                sums.add("auxiliary", losses, head.argmax(dim=1) == target)
+        return total
+
+    def _update_domain(self, data: JetTensors, plan: StepPlan, sums: StepSums) -> None:
+        """Updates the domain loss's own state in the first process, and broadcasts it."""
+        if self.domain is None or not self.updates:
+            return
+        with torch.no_grad():
+            # The classifier is frozen here: one pass, with dropout masks for each jet, serves all updates.
+            logits = torch.cat([self._control_logits(data, each) for each in plan.update_passes])
+        if self.ranks.is_first:
+            for part in torch.split(logits, len(plan.update)):
+                self.domain.update(self._control_jets(data, plan.update, part), sums)
+        if state := [*self.domain.parameters(), *self.domain.buffers()]:
+            self.ranks.broadcast_(state)
 
     def _descending(self) -> Iterator[tuple[nn.Module, torch.optim.Optimizer]]:
         """Modules that the gradient of the classifier's loss updates, with their optimisers."""
@@ -270,22 +325,26 @@ class TrainingStep:
             yield self.domain, self.domain.optimizer
 
     def _control_logits(self, data: JetTensors, each: Pass) -> Tensor:
-        """Logits [jets, 3] of the control jets of a pass: those of all processes in the first, none in the others."""
-        own = self.classifier(each.read(), each.masks) if len(each.jets) else data.jet.new_zeros(0, OUTPUTS)
+        """Logits [jets, 3] of the control jets of a pass: in the first process of all, in the others none."""
+        own = self.classifier(each.read(), each.masks()) if len(each.jets) else data.jet.new_zeros(0, OUTPUTS)
         # Main and control jets are shared apart from each other.
-        return self.ranks.gather(own[each.main :], each.whole - each.whole_main)
+        return self.ranks.gather(own[each.main :], each.all_control)
 
-    def _penalty_gradient(
-        self, domain: DomainLoss, data: JetTensors, passes: Iterable[Pass], control: Tensor, sums: StepSums
-    ) -> Tensor:
-        """Gradient [m, 3] of a penalty that needs all m control jets at once, by their logits; in all processes."""
+    def _penalty_gradient(self, data: JetTensors, plan: StepPlan, sums: StepSums) -> Tensor | None:
+        """Gradient [m, 3] of a penalty by the logits of all m control jets, in all processes.
+
+        None if the penalty can be computed within the passes.
+        """
+        is_whole = self.pieces == 1 and self.ranks.place.processes == 1
+        if self.domain is None or not self.domain.needs_all_jets or is_whole:
+            return None
         with torch.no_grad():
             # The same dropout masks as in the passes with gradient, so main jets pass too.
-            logits = torch.cat([self._control_logits(data, each) for each in passes])
-        gradient = torch.zeros(len(control), OUTPUTS, device=control.device)
-        if self.ranks.is_first and len(control):
+            logits = torch.cat([self._control_logits(data, each) for each in plan.passes])
+        gradient = torch.zeros(len(plan.control), OUTPUTS, device=plan.control.device)
+        if self.ranks.is_first and len(plan.control):
             logits.requires_grad_()
-            penalty = domain.penalty(self._control_jets(data, control, logits), len(control), sums)
+            penalty = self.domain.penalty(self._control_jets(data, plan.control, logits), len(plan.control), sums)
             (gradient,) = torch.autograd.grad(penalty, logits)
         self.ranks.broadcast_([gradient])
         return gradient
@@ -298,38 +357,6 @@ class TrainingStep:
             logits, data.target[positions].float(), data.weight[positions], inputs, hidden, data.region[positions]
         )
 
-    def _add_gradient(
-        self, data: JetTensors, each: Pass, main: int, control: int, sums: StepSums, known: Tensor | None
-    ) -> None:
-        """Adds the gradient of a pass's contribution to the means over all jets of the step.
-
-        `known` is the penalty's gradient [control, 3] by the logits of all control jets, where it was computed before.
-        """
-        batch, hidden = each.read(), None
-        encoded = self.classifier.encoded(batch, each.masks)
-        if self.domain is not None and self.domain.needs_hidden:
-            logits, hidden = self.classifier.logits_and_hidden(encoded, batch, each.masks)
-        else:
-            logits = self.classifier.logits(encoded, batch, each.masks)
-        own, target, weight = slice(0, each.main), data.target[each.jets], data.weight[each.jets]
-        losses = weight[own] * functional.cross_entropy(logits[own], target[own], reduction="none")
-        total = losses.sum() / main
-        sums.add("main", losses, logits[own].argmax(dim=1) == target[own])
-        if self.auxiliary_weight:
-            heads = self.classifier.auxiliary_logits([vectors[own] for vectors in encoded])
-            for head in heads:
-                losses = weight[own] * functional.cross_entropy(head, target[own], reduction="none")
-                total = total + self.auxiliary_weight / len(heads) * losses.sum() / main
-                sums.add("auxiliary", losses, head.argmax(dim=1) == target[own])
-        if self.domain is not None and len(each.jets) > each.main:
-            rest = slice(each.main, None)
-            if known is None:
-                jets = self._control_jets(data, each.jets[rest], logits[rest], None if hidden is None else hidden[rest])
-                total = total + self.domain.penalty(jets, control, sums)
-            else:
-                total = total + (known[each.control] * logits[rest]).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-
     def _sum_gradients(self) -> None:
         if self.ranks.place.processes == 1:
             return
@@ -339,7 +366,7 @@ class TrainingStep:
                 weight.grad = torch.zeros_like(weight)
         self.ranks.all_reduce_sum_([weight.grad for weight in weights if weight.grad is not None])
 
-    def _add_penalty_gradient(self) -> None:
+    def _add_regularization_gradient(self) -> None:
         # d/dw of strength * (|w| + w^2), added by hand: cheaper than carrying it through the graph.
         strength = self.regularization
         if strength == 0:

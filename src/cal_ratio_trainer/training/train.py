@@ -26,7 +26,7 @@ from cal_ratio_trainer.runs.record import new_record, now, record_text, shares_o
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import DIVERGED, HistoryRow
 from cal_ratio_trainer.training.checkpoint import (
-    Progress,
+    TrainingState,
     checkpoint_progress,
     load_checkpoint,
     state_bytes,
@@ -221,7 +221,7 @@ def _train_in(
     show: ShowRun,
     observer: Observer,
 ) -> TrainSummary:
-    progress, settings, record = Progress(), training.settings, dict[str, Any]()
+    progress, settings, record = TrainingState(), training.settings, dict[str, Any]()
     if run.checkpoint_file.exists():
         progress = load_checkpoint(run.checkpoint_file, training.step, run.read_record().get("id"))
     epochs = training.start.epochs_in_all(len(progress.history))
@@ -333,7 +333,7 @@ def _show_newest_epoch(run: Run, training: Training, plots: RunPlots, record: di
 def _finish(
     run: Run,
     training: Training,
-    progress: Progress,
+    progress: TrainingState,
     record: dict[str, Any],
     plots: RunPlots,
     details: Callable[[TestFigures], str],
@@ -385,7 +385,7 @@ def _follow_training(start: Start, ranks: Ranks, stop: StopRequest) -> None:
     take_state(training.step, ranks.broadcast_bytes(b""))
     try:
         with training.memory_plan().explained_errors():
-            progress = Progress(content["epoch"], content["step"])
+            progress = TrainingState(content["epoch"], content["step"])
             TrainingLoop(training, Run(Path(content["run"]))).fit(progress, content["epochs"], stop)
     except (TrainingStopped, TrainingDiverged):
         # All have stopped at the same step, and the first process still completes its files.
@@ -394,7 +394,7 @@ def _follow_training(start: Start, ranks: Ranks, stop: StopRequest) -> None:
     _share_late_signal(ranks, stop)
 
 
-def _broadcast_progress(run: Run, training: Training, progress: Progress, epochs: int) -> None:
+def _broadcast_progress(run: Run, training: Training, progress: TrainingState, epochs: int) -> None:
     """Sends to the followers at which epoch and step the training begins, with networks and optimisers."""
     if training.ranks.place.processes > 1:
         content = {"run": str(run.path), "epoch": progress.epoch, "step": progress.step, "epochs": epochs}
