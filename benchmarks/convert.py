@@ -25,13 +25,13 @@ def simulate(folder: Path, jets: int) -> None:
 def convert(folder: Path, workers: int) -> None:
     """Converts the demo with its own settings; runs in a separate process, whose peak memory is then its own."""
     from cal_ratio_trainer.config.convert import ConvertSettings
-    from cal_ratio_trainer.config.loading import layers_of, settings_from
+    from cal_ratio_trainer.config.loading import load_settings
     from cal_ratio_trainer.ntuple import convert_files
 
     os.chdir(folder)
     flags = {"output_path": f"converted_by_{workers}", "workers": workers}
     before, start, start_cpu = peak_bytes(), time.perf_counter(), os.times()
-    summary = convert_files(settings_from(ConvertSettings, layers_of(ConvertSettings, "convert.yaml", flags)))
+    summary = convert_files(load_settings(ConvertSettings, "convert.yaml", flags))
     wall, end_cpu = time.perf_counter() - start, os.times()
     # Worker processes have ended by now, so their time is included in that of the children.
     cpu = sum(end_cpu[:4]) - sum(start_cpu[:4])

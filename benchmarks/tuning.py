@@ -14,7 +14,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import cal_ratio_trainer as crt
 from benchmarks.learning import TEST_SEED, TRAINING_SEED, settings_of, table, train_job
-from cal_ratio_trainer.config.loading import layers_of, settings_from
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
 from cal_ratio_trainer.tuning.study import study_folder
@@ -59,7 +59,7 @@ def main() -> None:
     print(f"{result!r}\nprofile best: {searched}\n")
     if result.best_config is None:
         return
-    tuned = settings_from(TrainSettings, layers_of(TrainSettings, result.best_config, {}))
+    tuned = load_settings(TrainSettings, result.best_config)
     names, results = [], []
     for case, settings in ((CASE, base), ("tuned", tuned)):
         for seed in arguments.seeds:

@@ -17,6 +17,7 @@ from cal_ratio_trainer.building import shuffle as shuffle_module
 from cal_ratio_trainer.building.checks import DuplicateJets
 from cal_ratio_trainer.building.scan import AlreadyBuilt
 from cal_ratio_trainer.config.build import BuildSettings
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.expressions import ExpressionError
@@ -27,7 +28,6 @@ from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from tests.building.jet_files import settings_for, write_converted
 from tests.factories.files import write_flat
 from tests.factories.jets import assert_same_constituents, converted_jets
-from tests.factories.settings import load_settings
 
 ALL_COLUMNS = (
     *("label", "jet_pt", "jet_eta", "jet_phi", "eventNumber", "runNumber", "mcEventWeight"),

@@ -10,6 +10,7 @@ from cal_ratio_trainer.building import BuildSummary, build_training_file, resamp
 from cal_ratio_trainer.building.samples import SampleError
 from cal_ratio_trainer.config.build import BuildSettings, ResampleSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType, Jets
 from cal_ratio_trainer.jets.loading import read_jets
@@ -21,7 +22,6 @@ from cal_ratio_trainer.simulation.samples import all_samples, cross_section_pb
 from tests.building.jet_files import settings_for, write_converted
 from tests.factories.jets import converted_jets
 from tests.factories.ntuples import Event, event, write_ntuple
-from tests.factories.settings import load_settings
 
 FIRST, SECOND = 364701, 364702
 TABLE: dict[int, dict[str, float]] = {
@@ -269,8 +269,9 @@ def test_the_weights_of_the_settings_are_of_one_kind(tmp_path: Path) -> None:
     for changes in ({"samples": TABLE}, {"pileup_weight": True}):
         with pytest.raises(ValueError, match="but normalise is none"):
             settings_for(tmp_path / "o.parquet", tmp_path, normalise="none", **changes)
-    with pytest.raises(ValueError, match="luminosity must be above 0"):
-        settings_for(tmp_path / "o.parquet", tmp_path, period_luminosity_fb={"2017": 0.0})
+    flags = {"input_files": ["*.parquet"], "output_file": "o.parquet", "period_luminosity_fb": {"2017": 0.0}}
+    with pytest.raises(ConfigError, match=r"period_luminosity_fb.2017: should be above 0, got 0.0"):
+        load_settings(BuildSettings, flags=flags)
 
 
 def test_the_slices_of_the_demo_add_up_to_its_falling_spectrum(tmp_path: Path) -> None:

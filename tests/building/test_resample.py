@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cal_ratio_trainer.building import ResampleSummary, build_training_file, resample_file
 from cal_ratio_trainer.building.resample import sample_by_label
 from cal_ratio_trainer.config.build import ResampleSettings
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.jets import DataType
 from cal_ratio_trainer.jets.loading import OutputExists, open_jets, read_jets
@@ -19,7 +20,6 @@ from cal_ratio_trainer.jets.store import read_metadata
 from tests.building.jet_files import settings_for, write_converted
 from tests.factories.files import write_flat
 from tests.factories.jets import converted_jets
-from tests.factories.settings import load_settings
 
 
 def resampled(source: Path, output: Path, fraction: float, **changes: Any) -> ResampleSummary:

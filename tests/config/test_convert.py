@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.errors import ConfigError
-from tests.factories.settings import load_settings
 
 OLD = """
 input_files:

@@ -9,10 +9,9 @@ from pydantic import Field
 
 from cal_ratio_trainer.config import loading
 from cal_ratio_trainer.config.base import Settings
-from cal_ratio_trainer.config.loading import read_config
+from cal_ratio_trainer.config.loading import load_settings, read_config
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
-from tests.factories.settings import load_settings
 
 
 class Pot(Settings):

@@ -7,11 +7,11 @@ import pytest
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
-from tests.factories.settings import load_settings
 
 BUILT = {"input_files": ["a"], "output_file": "b", "kind": "main"}
 SAMPLE = {"cross_section_pb": 0}

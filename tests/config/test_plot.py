@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.config.plot import PlotInput, PlotSettings
 from cal_ratio_trainer.errors import ConfigError
-from tests.factories.settings import load_settings
 
 OLD_CONFIG = """
 common_plots:

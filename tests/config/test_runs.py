@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.config.runs import AnalyzeSettings, ConvertTrainingSettings
 from cal_ratio_trainer.errors import ConfigError
-from tests.factories.settings import load_settings
 
 
 def test_runs_of_an_analysis_are_read_from_the_earlier_program_s_config(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError
-from tests.factories.settings import load_settings
 
 
 def test_an_old_configuration_names_its_report_and_its_network(tmp_path: Path) -> None:

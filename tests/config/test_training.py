@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cal_ratio_trainer.config.loading import layers_of, read_packaged, settings_from
+from cal_ratio_trainer.config.loading import layers_of, load_settings, read_packaged, settings_from
 from cal_ratio_trainer.config.profiles import profile_notice, resolve_layers
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError
-from tests.factories.settings import load_settings
 
 DEFAULTS = ("packaged defaults", TrainSettings.defaults())
 

@@ -11,13 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cal_ratio_trainer.config.convert import ConvertSettings, named_conditions
-from cal_ratio_trainer.config.loading import read_config
+from cal_ratio_trainer.config.loading import load_settings, read_config
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.store import read_metadata, write_jets
 from cal_ratio_trainer.ntuple import ConversionRow, Status, convert_files
 from tests.factories.ntuples import Event, cluster, event, random_events, track, write_ntuple
-from tests.factories.settings import load_settings
 
 HARDEST = "two hardest in range"
 

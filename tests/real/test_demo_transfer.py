@@ -17,13 +17,13 @@ from threadpoolctl import threadpool_limits
 from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.config.build import BuildSettings
 from cal_ratio_trainer.config.convert import ConvertSettings, DemoSettings
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
 from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.table import Jets
 from cal_ratio_trainer.ntuple import convert_files
 from cal_ratio_trainer.simulation import simulate
-from tests.factories.settings import load_settings
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

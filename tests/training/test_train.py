@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cal_ratio_trainer.config.loading import settings_from
+from cal_ratio_trainer.config.loading import load_settings, settings_from
 from cal_ratio_trainer.config.profiles import resolve_layers
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn
@@ -29,7 +29,6 @@ from cal_ratio_trainer.training.continuation import Start, find_start
 from cal_ratio_trainer.training.train import TrainSummary, train
 from tests.factories.files import write_training_files
 from tests.factories.jets import synthetic_jets
-from tests.factories.settings import load_settings
 from tests.faults.commands import start_command
 
 HISTORY = "ks_qcd_hist ks_sig_hist ks_bib_hist adv_loss adv_acc val_adv_loss val_adv_acc original_lossf original_acc"

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import cal_ratio_trainer as crt
 from cal_ratio_trainer.cli.main import cr_trainer
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.config.tuning import TuneSettings
 from cal_ratio_trainer.errors import ConfigError
@@ -25,7 +26,6 @@ from cal_ratio_trainer.tuning.study import EPOCH, open_study, study_folder
 from cal_ratio_trainer.tuning.tune import TrialObserver
 from tests.factories.files import write_training_files
 from tests.factories.runs import TINY, history_row
-from tests.factories.settings import load_settings
 
 NO_TIME: dict[str, Any] = {"trials": None, "hours": 1e-9}
 """Budget in which no trial begins."""

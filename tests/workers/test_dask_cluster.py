@@ -19,12 +19,12 @@ import pytest
 
 from cal_ratio_trainer.config.base import SchedulingSettings
 from cal_ratio_trainer.config.convert import ConvertSettings
+from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.ntuple import ConversionSummary, Status, convert_files
 from cal_ratio_trainer.workers import dask_cluster
 from cal_ratio_trainer.workers.executor import Key, Report, SchedulerError, Task, WorkerLost
 from cal_ratio_trainer.workers.opening import opened_executor
 from tests.factories.ntuples import random_events, write_ntuple
-from tests.factories.settings import load_settings
 from tests.ntuple.test_convert import fail_unpicklably
 
 convert_module = importlib.import_module("cal_ratio_trainer.ntuple.convert")

@@ -58,6 +58,13 @@ _EXPECTED = {
 _log = logging.getLogger(__name__)
 
 
+def load_settings(
+    model: type[SettingsType], config: str | Path | None = None, flags: Mapping[str, Any] | None = None
+) -> SettingsType:
+    """Returns the settings of a command from a config and flags; see `layers_of` and `settings_from`."""
+    return settings_from(model, layers_of(model, config, flags))
+
+
 def layers_of(
     model: type[Settings],
     config: str | Path | None,
