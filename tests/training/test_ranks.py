@@ -267,7 +267,7 @@ def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_pa
 @pytest.mark.parametrize(
     ("rank", "module", "name", "error", "said"),
     [
-        (1, "step", "TrainingStep._add_penalty_gradient", "MemoryError('none left')", "a step on"),
+        (1, "step", "TrainingStep._add_regularization_gradient", "MemoryError('none left')", "a step on"),
         (0, "loop", "write_epoch", "OSError('no space left')", "error: no space left"),
     ],
     ids=["no memory in the second", "full disk of the first"],
