@@ -269,7 +269,7 @@ def test_the_weights_of_the_settings_are_of_one_kind(tmp_path: Path) -> None:
     for changes in ({"samples": TABLE}, {"pileup_weight": True}):
         with pytest.raises(ValueError, match="but normalise is none"):
             settings_for(tmp_path / "o.parquet", tmp_path, normalise="none", **changes)
-    with pytest.raises(ValueError, match="luminosity must be above 0"):
+    with pytest.raises(ValueError, match=r"2017\s+Input should be greater than 0"):
         settings_for(tmp_path / "o.parquet", tmp_path, period_luminosity_fb={"2017": 0.0})
 
 
