@@ -13,6 +13,9 @@ from tests.factories.hdf5_reader import ForkingReader
 # Read when the first library with OpenMP is imported. Waiting threads that spin slow down a machine that is used by
 # other programs by a large factor.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# Read then, too. The tests compute on few jets: a second thread takes more time of the processor than it saves, and
+# each worker of pytest-xdist would have its own. `.ci/run processors` computes with two.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Each worker of pytest-xdist and each command that a test starts would compile all modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

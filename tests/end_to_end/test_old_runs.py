@@ -52,10 +52,12 @@ def test_an_old_run_goes_on_where_it_stopped(folder: Path) -> None:
     expected = json.loads((_OLD_RUNS / "continued_history.json").read_text("utf-8"))
     assert [row["epoch"] for row in history] == [0, 1, 2]
     assert history[:2] == expected[:2]
-    losses = ("original_lossf", "val_original_lossf", "val_original_adv_lossf")
-    for name in (*losses, "ks_qcd_hist", "ks_sig_hist", "ks_bib_hist"):
-        # Between processors, rounding grows in the steps of the epoch.
+    # Three steps: between processors, rounding changes losses by 1e-8; a jet that passes another one, K-S by a step.
+    for name in ("original_lossf", "val_original_lossf", "val_original_adv_lossf"):
         assert history[2][name] == pytest.approx(expected[2][name], rel=1e-3), name
+    for output in ("qcd", "sig", "bib"):
+        error = expected[2][f"ks_{output}_spread"]
+        assert history[2][f"ks_{output}_hist"] == pytest.approx(expected[2][f"ks_{output}_hist"], abs=error / 4), output
 
 
 def test_old_runs_are_listed_analyzed_compared_and_exported(folder: Path) -> None:

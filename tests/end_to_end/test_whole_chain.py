@@ -15,6 +15,8 @@ from cal_ratio_trainer.jets.store import read_metadata
 
 pytestmark = pytest.mark.slow
 
+_JETS = 120
+
 
 def cr_trainer(*words: object, folder: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
     """Runs the command in a folder and checks its exit status."""
@@ -31,7 +33,7 @@ def cr_trainer(*words: object, folder: Path, status: int = 0) -> subprocess.Comp
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with demo ntuples, converted and built."""
     folder = tmp_path_factory.mktemp("demo")
-    cr_trainer("demo", "--output_path", folder, "--jets", 400, "--seed", 3, folder=folder)
+    cr_trainer("demo", "--output_path", folder, "--jets", _JETS, "--seed", 3, folder=folder)
     converted = cr_trainer("convert", "divertanalysis", "--config", "convert.yaml", folder=folder)
     assert "33 files: 33 converted" in converted.stdout
     for kind in ("main", "control"):
@@ -42,7 +44,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_built_files_hold_the_jets_that_were_asked_for(demo: Path) -> None:
     for kind, labels in (("main", [0, 1, 2]), ("control", [0, 2])):
         jets = read_jets(demo / f"{kind}.parquet")
-        assert [int((jets.label == label).sum()) for label in labels] == [400] * len(labels)
+        assert [int((jets.label == label).sum()) for label in labels] == [_JETS] * len(labels)
         metadata = read_metadata(demo / f"{kind}.parquet")
         assert metadata.simulation == "demo"
         assert metadata.kind == kind

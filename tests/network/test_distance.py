@@ -173,6 +173,16 @@ def test_without_pt_among_the_inputs_there_is_one_range() -> None:
     assert found.mean("passed_over")[0] == 0
 
 
+def test_the_penalty_is_the_strength_times_both_distances() -> None:
+    jets = control_jets(shift=0.5)
+    method, found = Distance(DomainSettings(6.0, pt_ranges=RANGES, distance_rise=0.0)), sums()
+    (cramer, _), of_joint = method._distance(table_of(jets)), method._joint(table_of(jets))
+    assert min(cramer, of_joint) > 0.01
+    assert float(method.penalty(jets, 300, found)) == pytest.approx(6 * float(cramer + 30 * of_joint), rel=1e-5)
+    assert found.mean("distance")[0] == pytest.approx(float(cramer), rel=1e-5)
+    assert found.mean("joint")[0] == pytest.approx(float(of_joint), rel=1e-5)
+
+
 def test_its_strength_rises_over_a_share_of_the_steps_and_stays() -> None:
     settings = DomainSettings(6.0, pt_ranges=RANGES, steps=20, distance_rise=0.25)
     method, at_once, jets = Distance(settings), Distance(replace(settings, distance_rise=0.0)), control_jets(shift=0.5)

@@ -9,6 +9,7 @@ import torch
 from cal_ratio_trainer.network import recurrence
 from cal_ratio_trainer.network.batch import pack
 from cal_ratio_trainer.network.engine import Engine
+from cal_ratio_trainer.network.kernels.cpu.recurrence import tanh
 from cal_ratio_trainer.network.recurrence import hidden_states, reference_hidden_states
 from cal_ratio_trainer.network.sequences import Sequences
 
@@ -104,6 +105,13 @@ def test_the_compiled_loops_equal_the_reference_in_double_precision(
         assert ours.grad is not None
         assert exact.grad is not None
         torch.testing.assert_close(ours.grad, exact.grad.float(), rtol=1e-5, atol=3e-5 * float(exact.grad.abs().max()))
+
+
+def test_the_compiled_hyperbolic_tangent_is_exact_but_for_the_rounding_of_its_last_operations() -> None:
+    x = np.linspace(-12, 12, 2000, dtype=np.float32)
+    found, exact = np.array([tanh(value) for value in x], dtype=np.float64), np.tanh(x.astype(np.float64))
+    # Two roundings of numerator and of denominator, whose smaller terms round less; of x^2, the product and the ratio.
+    np.testing.assert_allclose(found, exact, rtol=8 * 2.0**-24)
 
 
 def test_what_the_compiled_loops_give_does_not_depend_on_the_threads() -> None:

@@ -32,6 +32,12 @@ def tiny(output: Path, seed: int = 5, workers: int = 1, mismodelling: float = 1.
     )
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> DemoSummary:
+    """A tiny demo of seed 5, made by one process."""
+    return tiny(tmp_path_factory.mktemp("one"))
+
+
 def contents(summary: DemoSummary) -> dict[str, ak.Array]:
     return {file.path.name: uproot.open(file.path)["trees_DV_"].arrays() for file in summary.files}
 
@@ -66,24 +72,24 @@ def test_convert_and_build_in_the_folder_give_exactly_the_jets_that_were_asked_f
         assert read_metadata(settings.output_file).simulation == "demo"
 
 
-def test_the_same_seed_gives_the_same_content_with_one_process_or_two(tmp_path: Path) -> None:
-    first, second = contents(tiny(tmp_path / "one")), contents(tiny(tmp_path / "two", workers=2))
+def test_the_same_seed_gives_the_same_content_with_one_process_or_two(one: DemoSummary, tmp_path: Path) -> None:
+    first, second = contents(one), contents(tiny(tmp_path / "two", workers=2))
     assert first.keys() == second.keys()
     for name, array in first.items():
         assert ak.array_equal(array, second[name]), name
 
 
-def test_another_seed_gives_other_content_of_the_same_size(tmp_path: Path) -> None:
-    first, second = tiny(tmp_path / "one"), tiny(tmp_path / "two", seed=6)
-    assert [file.jets for file in first.files] == [file.jets for file in second.files]
-    bib = [next(file.path for file in summary.files if file.sample == "bib") for summary in (first, second)]
+def test_another_seed_gives_other_content_of_the_same_size(one: DemoSummary, tmp_path: Path) -> None:
+    other = tiny(tmp_path, seed=6)
+    assert [file.jets for file in one.files] == [file.jets for file in other.files]
+    bib = [next(file.path for file in summary.files if file.sample == "bib") for summary in (one, other)]
     pts = [uproot.open(path)["trees_DV_"]["jet_pT"].array() for path in bib]
     assert not ak.array_equal(pts[0], pts[1])
 
 
-def test_only_control_data_are_mismodelled_and_every_file_says_so(tmp_path: Path) -> None:
-    plain, twice = tiny(tmp_path / "plain"), tiny(tmp_path / "twice", mismodelling=2.0)
-    first, second = contents(plain), contents(twice)
+def test_only_control_data_are_mismodelled_and_every_file_says_so(one: DemoSummary, tmp_path: Path) -> None:
+    twice = tiny(tmp_path, mismodelling=2.0)
+    first, second = contents(one), contents(twice)
     assert [name for name, array in first.items() if not ak.array_equal(array, second[name])] == [
         "control_data_0000.root"
     ]
@@ -92,20 +98,18 @@ def test_only_control_data_are_mismodelled_and_every_file_says_so(tmp_path: Path
     assert yaml.safe_load(twice.samples_table.read_text("utf-8"))["settings"]["mismodelling"] == 2.0
 
 
-def test_a_sample_is_the_same_whatever_else_is_simulated(tmp_path: Path) -> None:
-    alone = simulate(DemoSettings.make(output_path=tmp_path / "a", jets=1, control_jets=30, seed=5, workers=1))
-    beside = tiny(tmp_path / "b")
+def test_a_sample_is_the_same_whatever_else_is_simulated(one: DemoSummary, tmp_path: Path) -> None:
+    alone = simulate(DemoSettings.make(output_path=tmp_path, jets=1, control_jets=30, seed=5, workers=1))
     first, second = (
         uproot.open(next(file.path for file in summary.files if file.sample == "control_data"))["trees_DV_"].arrays()
-        for summary in (alone, beside)
+        for summary in (alone, one)
     )
     assert ak.array_equal(first, second)
 
 
-def test_a_folder_with_ntuples_is_refused_by_name(tmp_path: Path) -> None:
-    tiny(tmp_path)
+def test_a_folder_with_ntuples_is_refused_by_name(one: DemoSummary) -> None:
     with pytest.raises(OutputNotEmpty, match=r"already holds ntuples .*\.root"):
-        tiny(tmp_path)
+        tiny(one.output_path)
 
 
 def test_files_that_are_removed_while_others_are_written_are_told(

@@ -143,6 +143,32 @@ def test_the_distance_of_regions_is_that_of_each_in_its_share_not_that_of_their_
     assert float(other._distance(table)[0]) == pytest.approx(0.9 * first + 0.1 * second, rel=1e-5)
 
 
+def test_the_joint_distance_of_regions_has_their_shares() -> None:
+    random = torch.Generator().manual_seed(1)
+    is_data, pairs = torch.arange(400) % 2 == 1, torch.arange(200).repeat_interleave(2)
+    # Each jet of the data has the inputs of one of the simulation, and in the first region another output.
+    logits, inputs = torch.randn(200, 3, generator=random)[pairs], torch.rand(200, 3, generator=random)[pairs]
+    first = ControlJets(
+        logits + torch.tensor([0.0, 2.0, 0.0]) * is_data[:, None], is_data.float(), torch.ones(400), inputs
+    )
+    second = replace(first, logits=logits)
+    found = {}
+    for name, regions in {"one of them agrees": (first, second), "both alike": (first, first)}.items():
+        jets = ControlJets(
+            *(torch.cat([getattr(each, of) for each in regions]) for of in ("logits", "is_data", "weight", "inputs")),
+            region=(torch.arange(800) >= 400).to(torch.uint8),
+        )
+        for shares in ((0.9, 0.1), (0.1, 0.9)):
+            loss = Distance(DomainSettings(1.0, region_shares=shares))
+            found[name, shares] = float(loss._joint(loss._table(jets)))
+    assert found["one of them agrees", (0.9, 0.1)] == pytest.approx(
+        9 * found["one of them agrees", (0.1, 0.9)], rel=1e-4
+    )
+    alone = Distance(DomainSettings(1.0))
+    for shares in ((0.9, 0.1), (0.1, 0.9)):
+        assert found["both alike", shares] == pytest.approx(float(alone._joint(alone._table(first))), rel=1e-4)
+
+
 def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole() -> None:
     jets = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, MAIN + CONTROL))
     region, found = (torch.arange(MAIN + CONTROL) % 2).to(torch.uint8), []

@@ -1,7 +1,7 @@
 """Trainings that torchrun distributes over two processes, by gloo on the CPU, and their communication.
 
 One test starts torchrun itself. The others, which need not hold how it starts, fork its processes
-(`tests.training.torchrun`).
+(`tests.training.torchrun`). Trainings whose numbers are compared after several steps compute in double precision.
 """
 
 import json
@@ -29,17 +29,25 @@ from cal_ratio_trainer.training.ranks import ALONE, OtherProcessFailed, Processe
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.factories.runs import train_set
+from tests.training.double_precision import use_double_precision
 from tests.training.torchrun import LAUNCHER, Forked, start_forked
 
 _PATIENCE_S = 400
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _WITHOUT_FIGURES = """
 import os
 from cal_ratio_trainer.cli.main import main
 from cal_ratio_trainer.plotting.pool import DrawingPool
 
 DrawingPool.submit = lambda *given, **more: None
-{failure}
+{changes}
 main()
+"""
+_IN_DOUBLE_PRECISION = """
+import pytest
+from tests.training.double_precision import use_double_precision
+
+use_double_precision(pytest.MonkeyPatch())
 """
 _FAILURE = """
 from cal_ratio_trainer.training import {module}
@@ -69,6 +77,12 @@ if os.environ["RANK"] == "0":
 """
 
 
+@pytest.fixture
+def in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of this process compute in double precision, as those with `_IN_DOUBLE_PRECISION` do."""
+    use_double_precision(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A main and a control-region training file with odd numbers of jets."""
@@ -91,16 +105,16 @@ def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> Train
     return settings
 
 
-def training(folder: Path, *words: str, failure: str = "") -> tuple[str, ...]:
-    """The program, with its arguments, that trains with `folder`/settings.yaml and without figures."""
+def training(folder: Path, *words: str, changes: str = "") -> tuple[str, ...]:
+    """The program, with its arguments, that trains with `folder`/settings.yaml, without figures and with changes."""
     program = folder / "program.py"
-    program.write_text(_WITHOUT_FIGURES.format(failure=failure))
+    program.write_text(_WITHOUT_FIGURES.format(changes=changes))
     return (str(program), "train", *(words or ("--config", str(folder / "settings.yaml"))))
 
 
-def start_training(folder: Path, *words: str, failure: str = "") -> Forked:
-    """Starts two processes that train with `folder`/settings.yaml, without figures."""
-    return start_forked(folder, *training(folder, *words, failure=failure))
+def start_training(folder: Path, *words: str, changes: str = "") -> Forked:
+    """Starts two processes that train with `folder`/settings.yaml, without figures and with changes of the program."""
+    return start_forked(folder, *training(folder, *words, changes=changes))
 
 
 def finished(process: Forked) -> tuple[int, str, str]:
@@ -127,7 +141,7 @@ def assert_same_history(found: Path, expected: Path, fold: str = "") -> None:
     rows, others = history_of(found, fold), history_of(expected, fold)
     assert len(rows) == len(others)
     for row, other in zip(rows, others, strict=True):
-        assert row == pytest.approx(other, rel=1e-4, abs=1e-4, nan_ok=True)
+        assert row == pytest.approx(other, rel=1e-9, abs=1e-9, nan_ok=True)
 
 
 def run_alone(settings: TrainSettings, start: Start | None = None) -> None:
@@ -139,7 +153,7 @@ def continued(settings: TrainSettings, **flags: Any) -> Start:
     return find_start(layers, settings, "0")
 
 
-@pytest.mark.usefixtures("without_figures")
+@pytest.mark.usefixtures("without_figures", "in_double_precision")
 def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -148,12 +162,18 @@ def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
     changes |= {"optimizer": "adamw", "early_stopping": 3, "auxiliary_weight": 0.3, "standardize_inputs": True}
     alone, _ = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", *LAUNCHER, *training(tmp_path / "together")],
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            *LAUNCHER,
+            *training(tmp_path / "together", changes=_IN_DOUBLE_PRECISION),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # torchrun prints a message if this is not set.
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_CHECKOUT)},
     )
     run_alone(alone)
     out, error = process.communicate(timeout=_PATIENCE_S)
@@ -163,7 +183,7 @@ def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
     assert record["status"] == "finished"
     assert (record["computed_by"]["processes"], record["computed_by"]["nodes"]) == (2, 1)
     assert record_of(tmp_path / "alone")["computed_by"]["processes"] == 1
-    assert record["test"]["auc"] == pytest.approx(record_of(tmp_path / "alone")["test"]["auc"], abs=1e-4)
+    assert record["test"]["auc"] == pytest.approx(record_of(tmp_path / "alone")["test"]["auc"], abs=1e-9)
     assert out.count("training_details.txt") == 1
     once = ("jets to train on", "run default/00000 in", "epoch 000 (1 of 3)", "epoch 002 (3 of 3)")
     assert [words for words in once if error.count(words) != (2 if words == once[0] else 1)] == []
@@ -171,13 +191,13 @@ def test_two_processes_have_the_loss_curve_of_one_and_speak_with_one_voice(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_figures")
+@pytest.mark.usefixtures("without_figures", "in_double_precision")
 def test_a_signal_to_one_process_stops_both_and_any_number_of_processes_goes_on(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Two processes are stopped, one finishes the run, two add an epoch: the loss curve is that of one process."""
     settings = settings_of(files, tmp_path / "parts", epochs=4, num_splits=12)
-    process = start_training(tmp_path / "parts")
+    process = start_training(tmp_path / "parts", changes=_IN_DOUBLE_PRECISION)
     _wait_for(tmp_path / "parts" / "default" / "00000" / "histograms" / "000.json", process)
     os.kill(_workers(process)[1], signal.SIGTERM)
     run_alone(settings_of(files, tmp_path / "whole", epochs=5, num_splits=12))
@@ -191,7 +211,7 @@ def test_a_signal_to_one_process_stops_both_and_any_number_of_processes_goes_on(
     run_alone(settings, continued(settings))
     assert record_of(tmp_path / "parts")["computed_by"]["processes"] == 1
     words = ("--continue", "0", "--epochs", "1", "--output_path", str(settings.output_path))
-    status, _, error = finished(start_training(tmp_path / "parts", *words))
+    status, _, error = finished(start_training(tmp_path / "parts", *words, changes=_IN_DOUBLE_PRECISION))
     assert status == 0, error
     assert error.count("the run had 1 processes so far; with 2 its figures differ by rounding") == 1
     assert_same_history(tmp_path / "parts", tmp_path / "whole")
@@ -205,7 +225,7 @@ def test_a_signal_to_a_process_that_waits_for_the_end_of_the_first_ends_nothing_
 ) -> None:
     folder = tmp_path / "runs"
     settings_of(files, folder, epochs=1, folds=folds)
-    process = start_training(folder, failure=_SLOW_END.format(folder=folder))
+    process = start_training(folder, changes=_SLOW_END.format(folder=folder))
     _wait_for(folder / "ending", process)
     # It is not known when the second process begins to wait; an earlier signal is one during the last step.
     time.sleep(1)
@@ -225,7 +245,7 @@ def test_a_signal_to_a_process_that_waits_for_the_end_of_the_first_ends_nothing_
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_figures")
+@pytest.mark.usefixtures("without_figures", "in_double_precision")
 @pytest.mark.parametrize("agreement", ["distance", "reversal"])
 def test_two_processes_make_data_and_simulation_agree_as_one_does(
     agreement: str, files: tuple[Path, Path], tmp_path: Path
@@ -237,7 +257,7 @@ def test_two_processes_make_data_and_simulation_agree_as_one_does(
         changes["cr_training_file"] = {"first": str(files[1]), "second": str(further)}
         changes["cr_judge_file"] = {"judged": str(files[1])}
     alone, _ = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
-    process = start_training(tmp_path / "together")
+    process = start_training(tmp_path / "together", changes=_IN_DOUBLE_PRECISION)
     run_alone(alone)
     status, _, error = finished(process)
     assert status == 0, error
@@ -245,12 +265,12 @@ def test_two_processes_make_data_and_simulation_agree_as_one_does(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_figures")
+@pytest.mark.usefixtures("without_figures", "in_double_precision")
 def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_path: Path) -> None:
     # With fewer jets some figures of merit are unknown, and null in the files.
     changes = {"epochs": 4, "folds": 2, "train_fraction": 0.5, "early_stopping": 1, "adversary_momentum": 0.99}
     alone, together = (settings_of(files, tmp_path / name, **changes) for name in ("alone", "together"))
-    process = start_training(tmp_path / "together")
+    process = start_training(tmp_path / "together", changes=_IN_DOUBLE_PRECISION)
     train_set(alone)
     status, out, error = finished(process)
     assert status == 0, error
@@ -261,13 +281,13 @@ def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_pa
     sets = [record_of(settings.output_path) for settings in (alone, together)]
     assert [record["status"] for record in sets] == ["finished", "finished"]
     alone_test, together_test = (figures_of(record["test"]) for record in sets)
-    assert together_test == pytest.approx(alone_test, rel=1e-4, abs=1e-4, nan_ok=True)
+    assert together_test == pytest.approx(alone_test, rel=1e-9, abs=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize(
     ("rank", "module", "name", "error", "said"),
     [
-        (1, "step", "TrainingStep._add_penalty_gradient", "MemoryError('none left')", "a step on"),
+        (1, "step", "TrainingStep._add_regularization_gradient", "MemoryError('none left')", "a step on"),
         (0, "loop", "write_epoch", "OSError('no space left')", "error: no space left"),
     ],
     ids=["no memory in the second", "full disk of the first"],
@@ -277,7 +297,7 @@ def test_an_error_of_one_process_ends_both_with_one_sentence(
 ) -> None:
     settings_of(files, tmp_path / "runs")
     failure = _FAILURE.format(rank=rank, module=module, name=name, error=error)
-    status, out, told = finished(start_training(tmp_path / "runs", failure=failure))
+    status, out, told = finished(start_training(tmp_path / "runs", changes=failure))
     assert status == 1
     assert out == ""
     assert told.count(said) == 1, told

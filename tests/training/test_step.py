@@ -206,13 +206,13 @@ def test_a_probability_of_exactly_one_half_means_simulation() -> None:
     assert right.tolist() == [True, False, True, False]
 
 
-@pytest.mark.parametrize("pieces", [2, 7, 100])
+@pytest.mark.parametrize("pieces", [2, 7, 30])
 def test_a_mini_batch_in_pieces_gives_the_same_gradients_and_sums(pieces: int) -> None:
     """Includes more pieces than jets. Without dropout, because each piece has its own masks."""
-    found = []
+    jets, found = StepJets(JETS.main[:12], JETS.control[:12], JETS.update[:8]), []
     for count in (1, pieces):
         training = new_step(dropout=0.0, pieces=count)
-        gradients, sums = gradients_and_sums(training, in_double_precision(training, tensors()), JETS)
+        gradients, sums = gradients_and_sums(training, in_double_precision(training, tensors()), jets)
         found.append((gradients, sums, dict(adversary_of(training).named_buffers())))
     (whole, whole_sums, whole_running), (added, sums, running) = found
     assert sums == pytest.approx(whole_sums, rel=1e-12)

@@ -24,7 +24,7 @@ from tests.training.steps import (
     new_step,
 )
 
-MAIN, CONTROL = 26, 14
+MAIN, CONTROL = 15, 8
 CPU = torch.device("cpu")
 JETS = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, MAIN + CONTROL))
 

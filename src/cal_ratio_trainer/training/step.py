@@ -341,7 +341,7 @@ class TrainingStep:
         with torch.no_grad():
             # The same dropout masks as in the passes with gradient, so main jets pass too.
             logits = torch.cat([self._control_logits(data, each) for each in plan.passes])
-        gradient = torch.zeros(len(plan.control), OUTPUTS, device=plan.control.device)
+        gradient = data.jet.new_zeros(len(plan.control), OUTPUTS)
         if self.ranks.is_first and len(plan.control):
             logits.requires_grad_()
             penalty = self.domain.penalty(self._control_jets(data, plan.control, logits), len(plan.control), sums)

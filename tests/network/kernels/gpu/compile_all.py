@@ -1,8 +1,8 @@
 """Compiles every kernel, as a separate process, for graphics cards that need not exist, and prints the results.
 
 Arguments: capabilities, numbers of units, precisions, e.g. `python .../gpu/compile_all.py 80,90 5,10 ieee,tf32`.
-Behind these, 'products' leaves out the kernels of activations alone, which know no precision, and 'brief' the registers
-and instructions, which take as long to read as half of the kernels to compile.
+Behind these, 'products' leaves out the kernels of activations alone, which know no precision, 'brief' the registers and
+instructions, which take as long to read as half of the kernels to compile, and a branch's name the chains of the other.
 """
 
 import re
@@ -84,7 +84,9 @@ def compile_recurrence(capability: int, units: int, precision: str) -> None:
 
 def compile_chains(capability: int, precision: str) -> None:
     """Compiles forward and backward pass for the constituents of the default network."""
-    for branch in (DEFAULT_SHAPE.branches[0], DEFAULT_SHAPE.branches[-1]):
+    widest, narrowest = DEFAULT_SHAPE.branches[0], DEFAULT_SHAPE.branches[-1]
+    named = [branch for branch in (widest, narrowest) if branch.name in sys.argv[4:]]
+    for branch in named or (widest, narrowest):
         widths = (branch.inputs, *branch.dense, 4 * branch.lstm_units)
         drops = (False,) + (True,) * (len(branch.dense) - 1)
         sizes: dict[str, Any] = {
