@@ -98,7 +98,8 @@ def test_one_entry_in_a_list_adds_a_figure_of_every_epoch_a_history_and_a_final_
     history = HistoryFigure("val_loss", "Loss", validation="val_original_lossf")
     monkeypatch.setattr(histories, "HISTORY_FIGURES", [history])
     run = run_training(settings_of(files, tmp_path, plot_processes=1)).run
-    names = {"000_main_signal_jets", "001_main_signal_jets", "purity_sig", "val_loss"}
+    # The epochs by AUC and K-S are a picture of the whole history, as the page shows it.
+    names = {"000_main_signal_jets", "001_main_signal_jets", "auc_ks", "purity_sig", "val_loss"}
     assert plots_in(run) == names
     assert {path.stem for path in run.redraw()} == names
 
@@ -142,7 +143,7 @@ def test_pdfs_are_pdfs(files: tuple[Path, Path], tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(run_plots, "final_drawings", lambda figures: [])
     settings = settings_of(files, tmp_path, epochs=1, plot_format="pdf", plot_processes=0, epoch_plots=False)
     run = run_training(settings).run
-    assert plots_in(run, ".pdf") == {*HISTORIES, "val_auc"}
+    assert plots_in(run, ".pdf") == {*HISTORIES, "auc_ks", "val_auc"}
     assert plots_in(run, ".png") == plots_in(run, ".pdf")
     assert all(path.read_bytes().startswith(b"%PDF-") for path in run.path.glob("*.pdf"))
 
