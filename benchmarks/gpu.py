@@ -46,10 +46,10 @@ from cal_ratio_trainer.network.recurrence import hidden_states, reference_hidden
 from cal_ratio_trainer.network.sequences import Sequences
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training import train as training
-from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.memory_plan import memory_plan
 from cal_ratio_trainer.training.sampler import Sampler
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import TrainingStep
 
 _STEPS = 20

@@ -25,8 +25,8 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.base import StepSums
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training import train as training
-from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
 
 _random = torch.Generator().manual_seed(1)

@@ -30,8 +30,9 @@ from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.plotting.histories import HistoryReferences
 from cal_ratio_trainer.runs.figures import drawings_of_history
 from cal_ratio_trainer.runs.run import Run
-from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.continuation import find_start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
@@ -96,7 +97,8 @@ def trained(files: tuple[Path, Path], folder: Path, continue_from: str | None = 
     settings = TrainSettings(main_training_file=str(main), cr_training_file=str(control), output_path=folder, **small)
     given = {"output_path": folder, "epochs": settings.epochs}
     start = find_start([("defaults", {}), ("command line", given)], settings, continue_from)
-    return train(start if continue_from else Start(settings), lambda text: None, lambda figures: "").run
+    summary = train(start if continue_from else Start(settings), lambda text: None, lambda figures: "")
+    return Run(summary.run.path)
 
 
 @pytest.mark.usefixtures("registered")

@@ -24,8 +24,9 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.files.this_process import ProcessName
 from cal_ratio_trainer.launching import Failure, ProcessRank
 from cal_ratio_trainer.training import ranks as ranks_module
-from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.continuation import find_start
 from cal_ratio_trainer.training.ranks import ALONE, OtherProcessFailed, ProcessesDiffer, SeveralRanks
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.factories.runs import train_set

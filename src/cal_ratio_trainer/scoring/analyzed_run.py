@@ -60,7 +60,11 @@ class GivenFiles:
         Raises:
             InputFileError: one is missing or cannot be copied.
         """
-        main_file, control_file = training_files(TrainSettings.make(main_training_file=main, cr_training_file=control))
+        from cal_ratio_trainer.simulation.demo_data import demo_training_files
+
+        main_file, control_file = training_files(
+            TrainSettings.make(main_training_file=main, cr_training_file=control), demo_training_files
+        )
         self._main, self._control = main_file.path, control_file.path
         self._device = device
         self._read: dict[str, RunSample] = {}

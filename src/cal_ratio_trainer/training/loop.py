@@ -3,38 +3,39 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.c2st import NOT_COMPUTED, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc, roc_auc_error
 from cal_ratio_trainer.evaluation.scored import ScoredJets
-from cal_ratio_trainer.evaluation.summary import figures_of_regions
+from cal_ratio_trainer.evaluation.summary import TestFigures, figures_of_regions
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.domain.base import ControlJets, StepSums
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of, ranges_of
+from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.networks import remove_network, write_network
 from cal_ratio_trainer.runs.recommendation import epochs_without_progress, kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
-from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import HISTORY_NAMES, HistoryRow, write_history
 from cal_ratio_trainer.training.checkpoint import TrainingState, save_checkpoint
 from cal_ratio_trainer.training.optimizers import learning_rate_at
 from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import StepJets
-from cal_ratio_trainer.training.test_part import scored_control, scored_main
 from cal_ratio_trainer.workers.executor import prefetched
 
 _MAX_C2ST_JETS, _TRAINED_PER_C2ST_JET = 20_000, 50
@@ -45,25 +46,61 @@ class TrainingDiverged(UserError):
 
 
 class Observer:
-    """Follows, from outside, a training by a single process; this base does nothing.
+    """Follows a training from outside, in its first process; this base does nothing.
 
     Attributes:
-        reason: sentence on why the training is to end before its next epoch; empty where it goes on.
-        draws: the training draws its plots.
+        reason: sentence on why the training is to end before its next epoch; empty if it goes on.
     """
 
     reason = ""
-    draws = True
 
-    def begin(self, run: Run) -> None:
-        """Hook before the first epoch, when the run has its folder; no-op by default."""
+    def prepare(self, settings: TrainSettings) -> None:
+        """Hook before the training files are read. Raises UserError for settings that it cannot serve."""
 
-    def figures(self, main: ScoredJets) -> HistoryRow:
+    @contextmanager
+    def following(
+        self, run: RunFolder, training: Training, history: Sequence[HistoryRow], record: Mapping[str, Any]
+    ) -> Iterator[None]:
+        """Encloses the epochs and the last files of a training.
+
+        Args:
+            run: folder of the run, which has its settings and its record.
+            training: the training.
+            history: a row for each finished epoch of a run that goes on.
+            record: content of run.json.
+        """
+        yield
+
+    def columns(self, main: ScoredJets) -> HistoryRow:
         """Returns further columns of the history, from the scores of the main validation part after an epoch."""
         return {}
 
+    def after_epoch(self, history: Sequence[HistoryRow], histograms: EpochHistograms, seconds_left: float) -> None:
+        """Hook before the checkpoint of each epoch.
+
+        Args:
+            history: a row for each epoch so far.
+            histograms: score histograms of the newest epoch.
+            seconds_left: estimated time until the last epoch ends. [s]
+        """
+
     def see(self, history: Sequence[HistoryRow]) -> None:
         """Hook between two epochs; sets `reason` to end the training."""
+
+    def evaluated(self, figures: TestFigures) -> None:
+        """Hook after the last evaluation of the test part, also of a run that was stopped."""
+
+    def drawn(self) -> dict[str, Any]:
+        """Waits for all figures of the run. Returns their number and cost for run.json; empty without figures."""
+        return {}
+
+    def ended(self, run: RunFolder, figures: TestFigures | None) -> None:
+        """Hook after the record of a run says that it has ended.
+
+        Args:
+            run: its folder.
+            figures: metrics on the test part; None if the training was stopped or failed.
+        """
 
 
 NO_OBSERVER = Observer()
@@ -81,16 +118,14 @@ class TrainingLoop:
         run: folder of the run.
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
         patience_from: epoch from which early stopping counts.
-        after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
-        observer: follows the training; where several processes share it there is none.
+        observer: follows the training.
         timings: seconds by stage.
     """
 
     training: Training
-    run: Run
+    run: RunFolder
     run_id: str | None = None
     patience_from: int = 0
-    after_epoch: Callable[[list[HistoryRow], EpochHistograms], None] = lambda history, histograms: None
     observer: Observer = NO_OBSERVER
     timings: Timings = field(default_factory=Timings)
 
@@ -159,13 +194,14 @@ class TrainingLoop:
             row |= region_columns(self.training, control, judged, state.epoch, epochs)
             if settings.schedule != "constant":
                 row["learning_rate"] = step.learning_rate
-            row |= self.observer.figures(scored_main(self.training.data, Part.VALIDATION, main))
+            row |= self.observer.columns(scored_main(self.training.data, Part.VALIDATION, main))
             validated = time.perf_counter()
             self.timings.c2st += validated - evaluated
             state = replace(state, history=[*state.history, row])
             self.run.refuse_removed(self.run_id)
             write_epoch(self.run, self.run_id, self.training, state.history, histograms)
-            self.after_epoch(state.history, histograms)
+            seconds = (sum(self.timings.epochs) + time.perf_counter() - begin) / (len(self.timings.epochs) + 1)
+            self.observer.after_epoch(state.history, histograms, (epochs - len(state.history)) * seconds)
             self._checkpoint(state)
             self.timings.add_epoch(begin, stepped, validated, main_jets)
             self._report(state.history, epochs, line)
@@ -188,18 +224,15 @@ class TrainingLoop:
         return signal_number != 0
 
     def _is_to_end_early(self, history: list[HistoryRow]) -> bool:
-        """True in all processes where the first, which alone has the history, has seen no progress for long enough.
-
-        Also where an observer has a reason.
-        """
-        patience, ranks = self.training.settings.early_stopping, self.training.ranks
-        self.observer.see(history)
-        if self.observer.reason:
-            return True
-        if patience is None:
-            return False
-        waited = min(epochs_without_progress(history), len(history) - self.patience_from)
-        return ranks.all_reduce_max(int(ranks.is_first and waited >= patience)) == 1
+        """True in all processes if the first, which has the history, sees no progress or its observer has a reason."""
+        patience, is_over = self.training.settings.early_stopping, False
+        if self.training.ranks.is_first:
+            self.observer.see(history)
+            is_over = bool(self.observer.reason)
+            if patience is not None and not is_over:
+                waited = min(epochs_without_progress(history), len(history) - self.patience_from)
+                is_over = waited >= patience
+        return self.training.ranks.all_reduce_max(int(is_over)) == 1
 
     def _refuse_divergence(self, epoch: int, sums: StepSums) -> None:
         loss, _ = sums.mean("main")
@@ -274,6 +307,31 @@ def evaluate_epoch(
     if test_logits is None:
         return row, histograms_of(main, control, ks)
     return row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks, "test")
+
+
+def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
+    """Main jets of a part with their scores, without the masses and kinematics that figures of an epoch do not need."""
+    positions = data.main.positions(part)
+    return ScoredJets(
+        scores=logits.softmax(dim=1).cpu().numpy(),
+        labels=data.main.jets.label[positions],
+        weights=data.main.weight[positions],
+    )
+
+
+def scored_control(data: TrainingData, control: TrainingSample, part: Part, logits: Tensor) -> ScoredJets:
+    """Jets of a part of `data.control` or `data.judged` with their scores, by region if results are shown for each."""
+    positions = control.positions(part)
+    has_regions = data.compares_regions and control.region is not None
+    return ScoredJets.control(
+        scores=logits.softmax(dim=1).cpu().numpy(),
+        is_data=control.is_data[positions],
+        weights=control.weight[positions],
+        scaled_pt=control.jets["jet_pt"][positions],
+        events=control.events[positions],
+        region_names=control.region_names if has_regions else (),
+        region=control.region[positions] if has_regions and control.region is not None else None,
+    )
 
 
 def c2st_columns(training: Training, control_logits: Tensor, done: int, epochs: int) -> HistoryRow:
@@ -354,7 +412,7 @@ def _losses(training: Training, sums: StepSums, main_logits: Tensor, control_log
 
 
 def write_epoch(
-    run: Run, run_id: str | None, training: Training, history: list[HistoryRow], histograms: EpochHistograms
+    run: RunFolder, run_id: str | None, training: Training, history: list[HistoryRow], histograms: EpochHistograms
 ) -> None:
     """Writes the newest network, weights that are kept, history and histograms; removes weights no longer kept."""
     network, settings, epoch = training.step.network, training.settings, len(history) - 1
@@ -369,7 +427,7 @@ def write_epoch(
             remove_network(run.weights_file(earlier))
 
 
-def command_to_go_on(run: Run) -> str:
+def command_to_go_on(run: RunFolder) -> str:
     """Command with which a user continues a run, or the set that it belongs to."""
     model = run.numbered_folder.parent
     place = f"--output_path {model.parent} " if model.parent != Path(TrainSettings.defaults()["output_path"]) else ""

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -38,15 +40,18 @@ from cal_ratio_trainer.network.engine import (
 )
 from cal_ratio_trainer.network.layers import Activation, Dense
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
-from cal_ratio_trainer.runs.record import DataFile, training_files
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.runs.record import DataFile, no_demo, training_files
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, OutOfMemory, lacks_memory, memory_plan
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler, mini_batches, new_sampler
 from cal_ratio_trainer.training.signals import stopped_at_once
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.workers.child import ChildDied
+
+if TYPE_CHECKING:
+    from cal_ratio_trainer.simulation.demo_data import DemoFiles
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _JETS = 64
@@ -158,6 +163,10 @@ class LoadedData:
     seconds: float
 
 
+LoadFiles = Callable[[TrainSettings, Ranks], LoadedData]
+"""Reads the training files for a training, or takes those that an earlier training has read."""
+
+
 @dataclass(frozen=True)
 class Training:
     """All that one training works with, in each of the processes that share it; it has no run folder yet.
@@ -225,16 +234,14 @@ class Training:
         return fitting
 
 
-def set_up(
-    start: Start, say: Callable[[str], None], ranks: Ranks = ALONE, loaded: LoadedData | None = None
-) -> Training:
+def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE, load: LoadFiles | None = None) -> Training:
     """Reads the data and makes the networks; compiles what computes them.
 
     Args:
         start: settings, and the run to go on with, if any.
         say: receives what a user should read.
         ranks: the processes that share the training.
-        loaded: the training files, if they have been read already.
+        load: reads the training files; None takes `load_data`, without the demo.
 
     Raises:
         TrainingStopped: SIGTERM.
@@ -249,7 +256,7 @@ def set_up(
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
         ranks.select_device(settings.device)
-        loaded = loaded or load_data(settings, ranks)
+        loaded = (load or load_data)(settings, ranks)
         schema = loaded.tensors.schema
         initial = start.initial.read(network_shape(settings, schema)) if start.initial else None
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
@@ -263,18 +270,21 @@ def set_up(
     return Training(start, loaded, sampler, step, ranks, compiling_s)
 
 
-def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
+def load_data(
+    settings: TrainSettings, ranks: Ranks = ALONE, make_demo: "Callable[[Path | None], DemoFiles]" = no_demo
+) -> LoadedData:
     """Finds the training files and reads them to where the network reads them.
 
     Args:
         settings: of the training.
         ranks: the processes that share it.
+        make_demo: see `training_files`.
 
     Raises:
         UserError: a file, or a setting with it, cannot be used.
     """
     begin = time.perf_counter()
-    files = training_files(settings)
+    files = training_files(settings, make_demo)
     chosen = choose_training_data(settings, *(file.path for file in files))
     device, shape = chosen_device(settings.device), network_shape(settings, chosen.schema)
     epoch = step_size(settings, chosen)
