@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.config.training import Schedule, TrainSettings
+from cal_ratio_trainer.config.learning import Schedule
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.runs.recommendation import epochs_without_progress
 from cal_ratio_trainer.training import finish
 from cal_ratio_trainer.training.continuation import find_start

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.config.learning import NetworkSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.data_table import data_sentences
@@ -304,7 +305,7 @@ def engine_of(settings: TrainSettings, device: torch.device) -> Engine:
     return engine_for(device, torch.float32, encoder_named(settings.encoder).engine(settings.engine))
 
 
-def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> NetworkShape:
+def network_shape(settings: NetworkSettings, schema: Schema = CALRATIO_2019) -> NetworkShape:
     """The classifier that the settings describe, for jets of a schema."""
     branches = (
         ("clusters", settings.cluster_filters, settings.cluster_lstm_nodes),
