@@ -34,6 +34,7 @@ import torch
 
 from benchmarks.epoch import settings_of, write_files
 from benchmarks.train import random_jets
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
@@ -214,7 +215,7 @@ def _seconds_a_step(device: torch.device, data: JetTensors, sampler: Sampler, wa
     """Seconds per step of the third epoch; the first ones compile and record."""
     classifier = Classifier(DEFAULT_SHAPE, 1, way.engine).to(device)
     adversary = Adversary(DomainSettings(10.0, 2)).to(device)
-    step = way.kind(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=5)
+    step = way.kind(classifier, adversary, TrainSettings.make(seed=5))
     sums = step.new_sums(device)
     before, seconds = 0, 0.0
     if device.type == "cuda":

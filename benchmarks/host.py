@@ -43,7 +43,7 @@ def _random_logits(self: TrainingStep, data: JetTensors, positions: IndexArray) 
 def _seconds_of_keys(settings: TrainSettings) -> float:
     """Seconds in which a recorded step draws the keys of an epoch."""
     classifier = Classifier(DEFAULT_SHAPE, 1)
-    step = StaticStep(classifier, None, settings.learning_rate, regularization=0.0, dropout=settings.dropout, seed=1)
+    step = StaticStep(classifier, None, settings)
     begin = time.perf_counter()
     step.keys(settings.num_splits or 1, epoch=0)
     return time.perf_counter() - begin

@@ -152,7 +152,8 @@ def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole() -> None:
         shares = (0.75, 0.25)
         domain = Distance(DomainSettings(1.0, 2, (0.25, 0.5), control_jets=CONTROL, region_shares=shares))
         network = Classifier(DEFAULT_SHAPE, 1, "torch")
-        step = kind(network, domain, 8e-4, regularization=0.0, dropout=0.0, seed=5, pieces=pieces)
+        settings = TrainSettings.make(regularization=0.0, dropout=0.0, seed=5, accumulate=pieces)
+        step = kind(network, domain, settings)
         data = replace(in_double_precision(step, tensors()), region=region)
         found.append(gradients_and_sums(step, data, jets)[0])
     for each in found[1:]:

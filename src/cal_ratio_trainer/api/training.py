@@ -114,7 +114,7 @@ def train_with(
     limit_spinning()
     from cal_ratio_trainer.reporting.run_page import RunPages
     from cal_ratio_trainer.reporting.training_details import training_details_text
-    from cal_ratio_trainer.simulation.demo_data import demo_training_files
+    from cal_ratio_trainer.runs.demo import make_demo
     from cal_ratio_trainer.training.continuation import find_start
     from cal_ratio_trainer.training.ranks import launched_ranks
     from cal_ratio_trainer.training.run_display import RunDisplay
@@ -125,7 +125,7 @@ def train_with(
 
     settings, notice, ranks = settings_from(TrainSettings, layers), profile_notice(layers), launched_ranks()
     summary: TrainSummary | NetworkSetSummary | None = None
-    pages, load = RunPages(), partial(load_data, make_demo=demo_training_files)
+    pages, load = RunPages(), partial(load_data, make_demo=make_demo)
     if not ranks.is_first:
         follow(ranks, load)
     elif work := set_work(layers, settings, continue_from):

@@ -30,7 +30,7 @@ from cal_ratio_trainer.runs.record import now, record_text, shares_of
 from cal_ratio_trainer.runs.stored import DIVERGED
 from cal_ratio_trainer.runs.test_sample import CONTROL_FILE, JUDGED_FILE, MAIN_FILE, REGION, scored_jets
 from cal_ratio_trainer.training.checkpoint import TrainingState, checkpoint_progress
-from cal_ratio_trainer.training.loop import Observer, TrainingDiverged, scored_control
+from cal_ratio_trainer.training.loop import Observer, TrainingDiverged
 from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 
@@ -88,9 +88,9 @@ def score_test_part(training: Training, c2st_seed: int | None = None) -> tuple[T
         return scored_jets(main.jets.scalars.take(some), scores, main.weight[some], main.metadata)
 
     tested = {"main": scored(main.positions(Part.TEST))}
-    tested["control"] = scored_control(data, data.control, Part.TEST, control_logits)
+    tested["control"] = data.scored_control(data.control, Part.TEST, control_logits)
     if data.judged is not None:
-        tested["judged"] = scored_control(data, data.judged, Part.TEST, judged_logits)
+        tested["judged"] = data.scored_control(data.judged, Part.TEST, judged_logits)
     figures = evaluate_test_sample(
         tested["main"],
         tested["control"],

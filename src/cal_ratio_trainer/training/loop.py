@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.evaluation.c2st import NOT_COMPUTED, c2st_of_control_jets
@@ -181,20 +180,21 @@ class TrainingLoop:
         self._refuse_divergence(state.epoch, sums)
         self._require_equal_weights()
         stepped = time.perf_counter()
-        main = self._logits(self.training.data.main.positions(Part.VALIDATION))
-        control = self._logits(self.training.data.control_positions(Part.VALIDATION))
-        shows_test = settings.epoch_plots_of == "test"
-        test = self._logits(self.training.data.main.positions(Part.TEST)) if shows_test else None
-        judged = self._logits(self.training.data.judged_positions(Part.VALIDATION))
+        data, shows_test = self.training.data, settings.epoch_plots_of == "test"
+        main, control = (
+            self._logits(data.main.positions(Part.VALIDATION)),
+            self._logits(data.control_positions(Part.VALIDATION)),
+        )
+        test = self._logits(data.main.positions(Part.TEST)) if shows_test else None
+        judged = self._logits(data.judged_positions(Part.VALIDATION))
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
-            row, histograms = evaluate_epoch(self.training, sums, main, control, test)
+            row, histograms, scored = evaluate_epoch(self.training, sums, main, control, test)
             evaluated = time.perf_counter()
-            row |= c2st_columns(self.training, control, state.epoch, epochs)
-            row |= region_columns(self.training, control, judged, state.epoch, epochs)
+            row |= region_columns(self.training, scored["control"], judged, state.epoch, epochs)
             if settings.schedule != "constant":
                 row["learning_rate"] = step.learning_rate
-            row |= self.observer.columns(scored_main(self.training.data, Part.VALIDATION, main))
+            row |= self.observer.columns(scored["main"])
             validated = time.perf_counter()
             self.timings.c2st += validated - evaluated
             state = replace(state, history=[*state.history, row])
@@ -280,8 +280,8 @@ class TrainingLoop:
 
 def evaluate_epoch(
     training: Training, sums: StepSums, main_logits: Tensor, control_logits: Tensor, test_logits: Tensor | None = None
-) -> tuple[HistoryRow, EpochHistograms]:
-    """Row of the history and histograms of an epoch.
+) -> tuple[HistoryRow, EpochHistograms, dict[str, ScoredJets]]:
+    """Row of the history and histograms of an epoch, and the validation parts 'main' and 'control' with their scores.
 
     Losses, accuracies, AUC and K-S come from the whole validation part, in inference mode; training losses and
     accuracies are means over the epoch's mini-batches. Epochs are chosen by these.
@@ -293,102 +293,58 @@ def evaluate_epoch(
         test_logits: the same of the main test part, for its histograms; None takes those of the validation part.
     """
     data = training.data
-    main = scored_main(data, Part.VALIDATION, main_logits)
-    control = scored_control(data, data.control, Part.VALIDATION, control_logits)
+    main = data.scored_main(Part.VALIDATION, main_logits)
+    control = data.scored_control(data.control, Part.VALIDATION, control_logits)
     ks = ks_of_control_jets(control, ranges_of(training.settings.pt_ranges, data.control.metadata.scaling))
     row = _losses(training, sums, main_logits, control_logits)
     if len(control):
         row |= ks.to_dict()
     row["val_auc"] = roc_auc(main)
-    events = data.main.events[data.main.positions(Part.VALIDATION)]
-    row["val_auc_error"] = roc_auc_error(main, events)
+    row["val_auc_error"] = roc_auc_error(main, data.main.events[data.main.positions(Part.VALIDATION)])
     # Every history has the earlier program's columns: NaN without control region, or without adversary.
     row = {name: row.pop(name, math.nan) for name in HISTORY_NAMES} | row
     if test_logits is None:
-        return row, histograms_of(main, control, ks)
-    return row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks, "test")
-
-
-def scored_main(data: TrainingData, part: Part, logits: Tensor) -> ScoredJets:
-    """Main jets of a part with their scores, without the masses and kinematics that figures of an epoch do not need."""
-    positions = data.main.positions(part)
-    return ScoredJets(
-        scores=logits.softmax(dim=1).cpu().numpy(),
-        labels=data.main.jets.label[positions],
-        weights=data.main.weight[positions],
-    )
-
-
-def scored_control(data: TrainingData, control: TrainingSample, part: Part, logits: Tensor) -> ScoredJets:
-    """Jets of a part of `data.control` or `data.judged` with their scores, by region if results are shown for each."""
-    positions = control.positions(part)
-    has_regions = data.compares_regions and control.region is not None
-    return ScoredJets.control(
-        scores=logits.softmax(dim=1).cpu().numpy(),
-        is_data=control.is_data[positions],
-        weights=control.weight[positions],
-        scaled_pt=control.jets["jet_pt"][positions],
-        events=control.events[positions],
-        region_names=control.region_names if has_regions else (),
-        region=control.region[positions] if has_regions and control.region is not None else None,
-    )
-
-
-def c2st_columns(training: Training, control_logits: Tensor, done: int, epochs: int) -> HistoryRow:
-    """C2ST of the control validation part, for the history; NaN in epochs without, nothing without control region.
-
-    Its time has to be small beside that of the training, and the result must not depend on time: it reads one jet at
-    most for every `_TRAINED_PER_C2ST_JET` main jets that were trained on since the last one.
-
-    Args:
-        training: the training.
-        control_logits: [jets, 3] without dropout, of the control validation part.
-        done: number of finished epochs, this one included.
-        epochs: planned number of epochs.
-    """
-    settings, data = training.settings, training.data
-    if not settings.c2st_every or not len(data.control.positions(Part.VALIDATION)):
-        return {}
-    if done % settings.c2st_every and done < epochs:
-        return NOT_COMPUTED.named("c2st")
-    control = scored_control(data, data.control, Part.VALIDATION, control_logits)
-    return c2st_of_control_jets(control, settings.seed, max_jets=_c2st_jets(training, done)).overall.named("c2st")
-
-
-def _c2st_jets(training: Training, done: int) -> int:
-    """Number of jets that each C2ST of an epoch reads at most; `done` as in `c2st_columns`."""
-    trained = len(training.sampler.main) * min(done, training.settings.c2st_every)
-    tests = len(training.data.regions) + 1 if training.data.compares_regions else 1
-    return min(_MAX_C2ST_JETS, trained // _TRAINED_PER_C2ST_JET) // tests
+        histograms = histograms_of(main, control, ks)
+    else:
+        histograms = histograms_of(data.scored_main(Part.TEST, test_logits), control, ks, "test")
+    return row, histograms, {"main": main, "control": control}
 
 
 def region_columns(
-    training: Training, control_logits: Tensor, judged_logits: Tensor, done: int, epochs: int
+    training: Training, control: ScoredJets, judged_logits: Tensor, done: int, epochs: int
 ) -> HistoryRow:
-    """K-S and C2ST of each of several control regions, and of those that are judged only, for the history.
+    """C2ST of the control regions; if there are several, or some that are judged only, K-S and C2ST of each.
+
+    C2ST is NaN in epochs without. Its time has to be small beside that of the training, and the result must not depend
+    on time: it reads one jet at most for every `_TRAINED_PER_C2ST_JET` main jets that were trained on since the last
+    one.
 
     Args:
         training: the training.
-        control_logits, judged_logits: [jets, 3] without dropout, of the validation parts.
-        done, epochs: see `c2st_columns`.
+        control: scored validation part of the control regions that are trained on.
+        judged_logits: [jets, 3] without dropout, of the validation part of the regions that are judged only.
+        done: number of finished epochs, this one included.
+        epochs: planned number of epochs.
     """
-    settings, data = training.settings, training.data
+    settings, data, row = training.settings, training.data, HistoryRow()
+    every = settings.c2st_every
+    is_due = every > 0 and (done % every == 0 or done >= epochs)
+    tests = len(data.regions) + 1 if data.compares_regions else 1
+    jets = min(_MAX_C2ST_JETS, len(training.sampler.main) * min(done, every) // _TRAINED_PER_C2ST_JET) // tests
+    if every and len(control):
+        c2st = c2st_of_control_jets(control, settings.seed, max_jets=jets).overall if is_due else NOT_COMPUTED
+        row |= c2st.named("c2st")
     if not data.compares_regions:
-        return {}
-    control = scored_control(data, data.control, Part.VALIDATION, control_logits)
-    judged = None if data.judged is None else scored_control(data, data.judged, Part.VALIDATION, judged_logits)
+        return row
+    judged = None if data.judged is None else data.scored_control(data.judged, Part.VALIDATION, judged_logits)
     pt_ranges = ranges_of(settings.pt_ranges, data.control.metadata.scaling)
-    is_due = settings.c2st_every and not (done % settings.c2st_every and done < epochs)
-    seed = settings.seed if is_due else None
-    row = HistoryRow()
-    for region in figures_of_regions(control, judged, pt_ranges, seed, _c2st_jets(training, done)):
+    for region in figures_of_regions(control, judged, pt_ranges, settings.seed if is_due else None, jets):
         for name, value in region.ks.to_dict().items():
-            # Sums over the pt ranges; figures of each range are in those of the test part.
+            # Sums over the pt ranges; metrics of each range are in those of the test part.
             if name.removeprefix("ks_").partition("_")[2] in ("hist", "expected", "spread", "excess"):
                 row[f"cr_{region.name}_{name}"] = value
-        if settings.c2st_every:
-            c2st = region.c2st.overall if region.c2st is not None else NOT_COMPUTED
-            row |= c2st.named(f"cr_{region.name}_c2st")
+        if every:
+            row |= (region.c2st.overall if region.c2st is not None else NOT_COMPUTED).named(f"cr_{region.name}_c2st")
     return row
 
 

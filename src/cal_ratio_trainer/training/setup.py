@@ -367,22 +367,7 @@ def new_step(
     # A recorded step reads its mini-batch at once, alone, and on the GPU.
     at_once = settings.accumulate == 1 and loaded.place.place is Place.DEVICE and ranks.place.processes == 1
     recorded = settings.cuda_graph and at_once and engine is Engine.TRITON and device.type == "cuda"
-    return (StaticStep if recorded else TrainingStep)(
-        classifier,
-        domain,
-        settings.learning_rate,
-        adversary_learning_rate=settings.adversary_learning_rate,
-        optimizer=settings.optimizer,
-        weight_decay=settings.weight_decay,
-        clip_gradient=settings.clip_gradient,
-        auxiliary_weight=settings.auxiliary_weight,
-        average_weights=settings.average_weights,
-        regularization=settings.regularization,
-        dropout=settings.dropout,
-        seed=settings.network_seed,
-        pieces=settings.accumulate,
-        ranks=ranks,
-    )
+    return (StaticStep if recorded else TrainingStep)(classifier, domain, settings, ranks)
 
 
 def _new_classifier(

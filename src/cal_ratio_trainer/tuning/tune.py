@@ -22,12 +22,12 @@ from cal_ratio_trainer.files.atomic import refuse_unusable_folder, write_text
 from cal_ratio_trainer.network.domain.base import domain_loss_named
 from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.progress import progress_shown
+from cal_ratio_trainer.runs.demo import make_demo
 from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.initial_weights import InitialWeights
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import FINISHED as RUN_FINISHED
 from cal_ratio_trainer.runs.stored import HistoryRow
-from cal_ratio_trainer.simulation.demo_data import demo_training_files
 from cal_ratio_trainer.training.continuation import continued_start
 from cal_ratio_trainer.training.loop import TrainingDiverged
 from cal_ratio_trainer.training.ranks import Ranks
@@ -327,7 +327,7 @@ def _loaded(settings: TrainSettings, ranks: Ranks) -> LoadedData:
     if getattr(_kept, "key", None) != key:
         # The old files are freed first: there may be no room for both.
         _kept.key = _kept.data = None
-        _kept.data, _kept.key = load_data(settings, ranks, demo_training_files), key
+        _kept.data, _kept.key = load_data(settings, ranks, make_demo), key
     data: LoadedData = _kept.data
     return data
 
