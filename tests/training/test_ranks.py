@@ -55,9 +55,9 @@ if os.environ["RANK"] == "{rank}":
 _SLOW_END = """
 import time
 from pathlib import Path
-from cal_ratio_trainer.training import train
+from cal_ratio_trainer.training import finish
 
-leave = train._write_test_results
+leave = finish.write_test_results
 
 def leave_slowly(*given):
     Path("{folder}/ending").touch()
@@ -66,7 +66,7 @@ def leave_slowly(*given):
     return leave(*given)
 
 if os.environ["RANK"] == "0":
-    train._write_test_results = leave_slowly
+    finish.write_test_results = leave_slowly
 """
 
 
@@ -268,7 +268,7 @@ def test_two_processes_make_the_fold_set_of_one(files: tuple[Path, Path], tmp_pa
 @pytest.mark.parametrize(
     ("rank", "module", "name", "error", "said"),
     [
-        (1, "step", "TrainingStep._add_penalty_gradient", "MemoryError('none left')", "a step on"),
+        (1, "step", "TrainingStep._add_gradient", "MemoryError('none left')", "a step on"),
         (0, "loop", "write_epoch", "OSError('no space left')", "error: no space left"),
     ],
     ids=["no memory in the second", "full disk of the first"],
