@@ -13,7 +13,7 @@ from cal_ratio_trainer.config.runs import AnalyzeSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.reporting.analysis import analyze_runs
 from cal_ratio_trainer.training import train as training
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.start import Start
 
 
 def train_runs(folder: Path, arguments: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ import onnxruntime
 import torch
 
 from benchmarks.train import random_jets
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.formats.onnx_file import onnx_bytes
 from cal_ratio_trainer.formats.probe_jets import padded_inputs
 from cal_ratio_trainer.jets import Jets
@@ -47,7 +48,7 @@ def seconds(work: Sequence[Callable[[], object]], rounds: int) -> list[float]:
 def step_of(shape: NetworkShape, data: JetTensors, batch: int) -> Callable[[], None]:
     """A function that does a step on the first `batch` main jets and as many control jets behind them."""
     classifier, adversary = Classifier(shape, 1), Adversary(DomainSettings(10.0, 2))
-    step = TrainingStep(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=1)
+    step = TrainingStep(classifier, adversary, TrainSettings.make(seed=1))
     jets = StepJets(np.arange(batch), np.arange(batch, 2 * batch), np.arange(batch, 2 * batch))
     return lambda: step(data, jets, 0, 0, step.new_sums(torch.device("cpu")))
 

@@ -6,8 +6,9 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,10 @@ from benchmarks.train import random_jets
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import HistoryRow
 from cal_ratio_trainer.training import train as training
-from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.loop import Observer
+from cal_ratio_trainer.training.start import Start
 
 
 def write_files(folder: Path, main_jets: int, control_jets: int) -> tuple[Path, Path]:
@@ -58,15 +58,14 @@ def settings_of(files: tuple[Path, Path], **given: Any) -> TrainSettings:
 class _ProcessorTime(Observer):
     """Processor time of all epochs but the last, on which other programs have less effect than on the wall time."""
 
-    # They would be drawn in other processes on the same cores.
-    draws = False
-
     def __init__(self) -> None:
         self._marks: list[float] = []
 
-    def begin(self, run: Run) -> None:
+    @contextmanager
+    def following(self, *given: Any) -> Iterator[None]:
         """Reads the clock before the first epoch."""
         self._marks.append(time.process_time())
+        yield
 
     def see(self, history: Sequence[HistoryRow]) -> None:
         """Reads the clock after an epoch."""

@@ -34,6 +34,7 @@ import torch
 
 from benchmarks.epoch import settings_of, write_files
 from benchmarks.train import random_jets
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.dense_chain import ChainPlan, dense_chain
@@ -46,10 +47,10 @@ from cal_ratio_trainer.network.recurrence import hidden_states, reference_hidden
 from cal_ratio_trainer.network.sequences import Sequences
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training import train as training
-from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.memory_plan import memory_plan
 from cal_ratio_trainer.training.sampler import Sampler
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import TrainingStep
 
 _STEPS = 20
@@ -214,7 +215,7 @@ def _seconds_a_step(device: torch.device, data: JetTensors, sampler: Sampler, wa
     """Seconds per step of the third epoch; the first ones compile and record."""
     classifier = Classifier(DEFAULT_SHAPE, 1, way.engine).to(device)
     adversary = Adversary(DomainSettings(10.0, 2)).to(device)
-    step = way.kind(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=5)
+    step = way.kind(classifier, adversary, TrainSettings.make(seed=5))
     sums = step.new_sums(device)
     before, seconds = 0, 0.0
     if device.type == "cuda":

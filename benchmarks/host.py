@@ -25,8 +25,8 @@ from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.base import StepSums
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.training import train as training
-from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
 
 _random = torch.Generator().manual_seed(1)
@@ -43,7 +43,7 @@ def _random_logits(self: TrainingStep, data: JetTensors, positions: IndexArray) 
 def _seconds_of_keys(settings: TrainSettings) -> float:
     """Seconds in which a recorded step draws the keys of an epoch."""
     classifier = Classifier(DEFAULT_SHAPE, 1)
-    step = StaticStep(classifier, None, settings.learning_rate, regularization=0.0, dropout=settings.dropout, seed=1)
+    step = StaticStep(classifier, None, settings)
     begin = time.perf_counter()
     step.keys(settings.num_splits or 1, epoch=0)
     return time.perf_counter() - begin

@@ -44,7 +44,7 @@ from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.runs.folder import NEWEST
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def train_job(job: tuple[str, TrainSettings, DemoFiles]) -> dict[str, float]:
     logging.disable(logging.WARNING)
     with rounded_products(precision):
         summary = train(Start(settings), say=lambda _: None, details=lambda _: "")
-    return figures_of(summary.run, files)
+    return figures_of(Run(summary.run.path), files)
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.test_sample import RunSample, TestJets
 from cal_ratio_trainer.scoring.parts import parts_by_split
 from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 
 CLEAR = 2.0
@@ -50,7 +50,9 @@ def trained(folder: Path, files: DemoFiles, weight: float, seed: int, epochs: in
         keep_weights="all",
     )
     run = Run(folder / "runs" / settings.model_name / "00000")
-    return run if run.path.is_dir() else train(Start(settings), lambda _: None, lambda _: "").run
+    if not run.path.is_dir():
+        train(Start(settings), lambda _: None, lambda _: "")
+    return run
 
 
 def unused_jets(jets: TestJets, settings: TrainSettings, most: int) -> TestJets:

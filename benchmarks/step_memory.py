@@ -16,6 +16,7 @@ import torch
 from benchmarks.gpu import print_table
 from benchmarks.memory import AnonymousPeak, anonymous_bytes
 from benchmarks.train import random_jets
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.placement import DistantJets
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets
 from cal_ratio_trainer.network.batch import InputFilling, JetTensors
@@ -47,7 +48,7 @@ def measure(place: str, main_jets: int, splits: int) -> None:
         data = tensors.for_training(target, torch.ones(len(jets)))
         del parts
         classifier, adversary = Classifier(DEFAULT_SHAPE, 1), Adversary(DomainSettings(1.0, 2))
-        step = TrainingStep(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=1)
+        step = TrainingStep(classifier, adversary, TrainSettings.make(seed=1))
         # Loops are compiled and threads are started before the measurement.
         _do(step, data, few)
         plan = memory_plan(DEFAULT_SHAPE, Engine.NUMBA, data, sampler, 1)

@@ -14,6 +14,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 import torch
 
 from benchmarks.padded_eager import PaddedStep
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.jets import CONSTITUENTS, Jets, Ragged
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
@@ -75,7 +76,7 @@ def measure(batch: int, steps: int) -> Comparison:
     target = torch.from_numpy(np.concatenate([main_jets.label, control.label > 0]).astype(np.int64))
     data = tensors.for_training(target, torch.ones(2 * batch))
     classifier, adversary = Classifier(DEFAULT_SHAPE), Adversary(DomainSettings(10.0))
-    ours = TrainingStep(classifier, adversary, 8e-4, regularization=1e-11, dropout=0.2, seed=1)
+    ours = TrainingStep(classifier, adversary, TrainSettings.make(seed=1))
     chosen = StepJets(np.arange(batch), np.arange(batch, 2 * batch), np.arange(batch, batch + half))
     sums = ours.new_sums(torch.device("cpu"))
     eager = PaddedStep()

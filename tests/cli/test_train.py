@@ -11,8 +11,8 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import FoldRule
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.training.finish import TrainSummary
 from cal_ratio_trainer.training.signals import EXIT_TERMINATED, StopRequest, TrainingStopped
-from cal_ratio_trainer.training.train import TrainSummary
 from cal_ratio_trainer.training.train_networks import NetworkSetSummary
 
 SOME_FIGURES = cast(TestFigures, "some")

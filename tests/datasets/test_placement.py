@@ -20,9 +20,9 @@ from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.jets import CONSTITUENTS
 from cal_ratio_trainer.jets.filling import NoRoomOnDisk
 from cal_ratio_trainer.network.batch import Batch, InputFilling, JetTensors
-from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.ranks import Ranks
 from cal_ratio_trainer.training.setup import load_data
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from tests.factories.jets import synthetic_jets
 from tests.training.test_engine_choice import settings_in

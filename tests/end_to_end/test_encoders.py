@@ -15,7 +15,8 @@ from cal_ratio_trainer.runs.finding import find_network
 from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.scorer import find_scorer
-from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.continuation import find_start
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.network.sum_pooling import SumPooling
@@ -38,7 +39,7 @@ def trained(folder: Path, files: tuple[Path, Path], encoder: str, epochs: int, c
     if continued is not None:
         given = {"epochs": epochs, "output_path": str(folder), "model_name": "default"}
         start = find_start([("defaults", {}), ("command line", given)], settings, continued)
-    return train(start, say=lambda text: None, details=lambda figures: "").run
+    return Run(train(start, say=lambda text: None, details=lambda figures: "").run.path)
 
 
 @pytest.fixture(scope="module", params=[SumPooling.name, "deep_sets", "transformer"])

@@ -27,7 +27,7 @@ from cal_ratio_trainer.ntuple import Status, convert_files
 from cal_ratio_trainer.plotting.variables import axis_title
 from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.scoring.score import score_files
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from tests.factories.jets import assert_same_jets
 from tests.factories.ntuples import Event, cluster, event, segment, track, write_ntuple

@@ -13,8 +13,9 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.runs.networks import with_digest
 from cal_ratio_trainer.runs.run import Run
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.loop import NO_OBSERVER, Observer
 from cal_ratio_trainer.training.network_set import NetworkSet
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from cal_ratio_trainer.training.train_networks import NetworkSetSummary, set_work, train_networks
 
@@ -87,8 +88,8 @@ def finished_record(epochs: int) -> dict[str, Any]:
     }
 
 
-def train_small(files: tuple[Path, Path], output_path: Path, **changes: Any) -> Run:
-    """Real training of one or two seconds; plots should be switched off."""
+def train_small(files: tuple[Path, Path], output_path: Path, observer: Observer = NO_OBSERVER, **changes: Any) -> Run:
+    """Real training of one or two seconds, without plots and logs unless an observer draws or writes them."""
     small: dict[str, Any] = {"epochs": 3, "num_splits": 4, "sample_fraction": 1.0, "threads": 1, "train_fraction": 0.5}
     settings = TrainSettings.make(
         main_training_file=str(files[0]),
@@ -96,7 +97,7 @@ def train_small(files: tuple[Path, Path], output_path: Path, **changes: Any) -> 
         output_path=output_path,
         **{**small, **changes},
     )
-    return train(Start(settings), say=lambda text: None, details=lambda figures: "").run
+    return Run(train(Start(settings), lambda text: None, lambda figures: "", observer=observer).run.path)
 
 
 TINY: dict[str, Any] = {

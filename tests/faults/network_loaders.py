@@ -14,7 +14,8 @@ import h5py
 from cal_ratio_trainer.formats import hdf5_reader
 from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_file import WEIGHTS, keras_model_bytes
-from cal_ratio_trainer.formats.network_file import read_network, read_own_network
+from cal_ratio_trainer.formats.network_file import read_own_network
+from cal_ratio_trainer.formats.registry import read_network
 from cal_ratio_trainer.formats.safetensors_file import safetensors_bytes
 from cal_ratio_trainer.network.shape import NetworkShape, branch_shape
 from cal_ratio_trainer.runs.earlier_run import read_history

@@ -33,7 +33,8 @@ from cal_ratio_trainer.runs.record import machine
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.analyzed_run import read_run
 from cal_ratio_trainer.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint, state_bytes
-from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.continuation import find_start
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import TrainingStep
 from tests.factories.runs import history_row, write_run
 from tests.factories.scored_jets import plausible_control_jets, plausible_jets

@@ -21,7 +21,8 @@ from cal_ratio_trainer.formats.keras_encoders import OPERATIONS, keras_layers
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes, write_keras
 from cal_ratio_trainer.formats.keras_reading import network_from_zip
 from cal_ratio_trainer.formats.layers import NonFiniteWeights, classifier_layers
-from cal_ratio_trainer.formats.network_file import read_network, read_own_network
+from cal_ratio_trainer.formats.network_file import read_own_network
+from cal_ratio_trainer.formats.registry import read_network
 from cal_ratio_trainer.formats.stored_network import BadNetworkFile
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from tests.formats.numpy_network import random_inputs, random_weights, scores

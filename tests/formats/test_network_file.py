@@ -17,7 +17,7 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.architecture import architecture_of
 from cal_ratio_trainer.formats.fdeep_file import Flavour
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
-from cal_ratio_trainer.formats.network_file import read_network
+from cal_ratio_trainer.formats.registry import read_network
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE, NetworkShape, branch_shape
 from tests.formats.earlier_files import (
     Config,

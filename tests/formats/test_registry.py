@@ -22,13 +22,14 @@ from cal_ratio_trainer.formats import registry
 from cal_ratio_trainer.formats.export import Exported, export_networks, output_files
 from cal_ratio_trainer.formats.fdeep_reading import read_fdeep
 from cal_ratio_trainer.formats.model_card import FoldFacts, NetworkFacts
-from cal_ratio_trainer.formats.network_file import read_network, read_own_network
+from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.formats.onnx_graph import MissingOnnx, Preprocessing
 from cal_ratio_trainer.formats.probe_jets import KnownScores
 from cal_ratio_trainer.formats.registry import (
     NetworkFormat,
     UnknownFormat,
     formats,
+    read_network,
     register_format,
 )
 from cal_ratio_trainer.formats.safetensors_file import (

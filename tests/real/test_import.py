@@ -11,7 +11,7 @@ import torch
 
 from cal_ratio_trainer.config.runs import ImportSettings
 from cal_ratio_trainer.errors import InputFileError
-from cal_ratio_trainer.formats.network_file import read_network
+from cal_ratio_trainer.formats.registry import read_network
 from cal_ratio_trainer.formats.stored_network import StoredNetwork
 from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.loading import read_jets

@@ -12,7 +12,7 @@ from cal_ratio_trainer.reporting.analysis import analyze_runs
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.compare import compare
 from cal_ratio_trainer.scoring.score import score_files
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.scoring.small import score_settings
@@ -38,7 +38,7 @@ def run(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
     with pytest.MonkeyPatch.context() as without_figures:
         without_figures.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
-        return train(Start(settings), say=lambda text: None, details=lambda figures: "").run
+        return Run(train(Start(settings), say=lambda text: None, details=lambda figures: "").run.path)
 
 
 def control_region(real: Path) -> Path:

@@ -11,7 +11,7 @@ from cal_ratio_trainer.formats.keras_file import write_keras
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.reporting.model_dump import layer_rows
-from cal_ratio_trainer.runs.finding import network_file, new_run
+from cal_ratio_trainer.runs.finding import network_file
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RunError
 
@@ -19,7 +19,7 @@ from cal_ratio_trainer.runs.stored import RunError
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """A run with the weights of epochs 3 and 12 and of the newest one."""
-    directory = new_run(tmp_path, "model")
+    directory = Run.make(tmp_path, "model")
     weights = Classifier(DEFAULT_SHAPE).weights()
     for file in (directory.path / "keras" / "final_model.keras", *map(directory.weights_file, (3, 12))):
         write_keras(file, DEFAULT_SHAPE, weights)

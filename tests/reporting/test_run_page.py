@@ -18,8 +18,10 @@ from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.reporting import run_page
 from cal_ratio_trainer.reporting.run_page import RunPages, write_run_page
 from cal_ratio_trainer.reporting.runs import run_list
+from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.run import Run
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.run_display import RunDisplay
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from cal_ratio_trainer.training.train_networks import set_work, train_networks
 from tests.factories.files import white_png, write_training_files
@@ -85,15 +87,15 @@ def trained(
     settings = set_settings(files, tmp_path_factory.mktemp("runs"), folds=None, note="<b>a note</b> | `x`")
     pages, seen = RunPages(), list[tuple[float | None, str]]()
 
-    def show(run: Run, seconds_left: float | None) -> None:
+    def show(run: RunFolder, seconds_left: float | None) -> None:
         pages._due = 0.0
         pages(run, seconds_left)
         seen.append((seconds_left, run.page_file.read_text("utf-8")))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DrawingPool, "submit", draw_white)
-        summary = train(Start(settings), lambda text: None, lambda figures: "", show=show)
-    return summary.run, seen
+        summary = train(Start(settings), lambda text: None, lambda figures: "", observer=RunDisplay(show))
+    return Run(summary.run.path), seen
 
 
 def test_the_page_appears_with_the_first_epoch_and_is_whole_at_the_end(
@@ -240,7 +242,9 @@ def test_a_fold_set_has_a_page_with_links_to_those_of_its_networks(files: tuple[
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
         patch.setattr("cal_ratio_trainer.runs.run.Run.redraw", lambda run: [])
-        summary = train_networks(work, lambda text: None, lambda figures: "", show=RunPages())
+        pages = RunPages()
+        summary = train_networks(work, lambda text: None, lambda figures: "", observer=lambda: RunDisplay(pages))
+        pages(summary.run, None)
     found = structure_of(summary.run.page_file)
     assert {"fold_0/index.html", "fold_1/index.html"} <= set(found.addresses)
     assert all((summary.run.path / address).is_file() for address in found.addresses if "html" in address)

@@ -14,13 +14,13 @@ from cal_ratio_trainer.config.training import FIRST_SETTINGS, TrainSettings
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.leases import lease_file
 from cal_ratio_trainer.files.this_process import ProcessName, this_process
-from cal_ratio_trainer.runs.finding import find_run, new_run, runs_of
+from cal_ratio_trainer.runs.finding import find_run, runs_of
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RunError
 
 
 def _claim(folder: Path, count: int) -> list[int]:
-    return [new_run(folder, "model").number for _ in range(count)]
+    return [Run.make(folder, "model").number for _ in range(count)]
 
 
 def test_processes_that_start_at_the_same_time_get_different_numbers(tmp_path: Path) -> None:
@@ -38,12 +38,12 @@ def test_a_start_while_a_failed_one_removes_its_folders_gets_a_number(
         return []
 
     monkeypatch.setattr("cal_ratio_trainer.runs.finding.runs_of", emptied)
-    assert new_run(tmp_path, "model").number == 0
+    assert Run.make(tmp_path, "model").number == 0
 
 
 def test_runs_are_found_by_number_and_counted_back(tmp_path: Path) -> None:
     for _ in range(3):
-        new_run(tmp_path, "model")
+        Run.make(tmp_path, "model")
     assert find_run(tmp_path, "model", 1).path.name == "00001"
     assert find_run(tmp_path, "model", -1).number == 2
     assert find_run(tmp_path, "model", -3).number == 0
@@ -52,7 +52,7 @@ def test_runs_are_found_by_number_and_counted_back(tmp_path: Path) -> None:
 
 
 def test_other_folders_are_no_runs(tmp_path: Path) -> None:
-    new_run(tmp_path, "model")
+    Run.make(tmp_path, "model")
     (tmp_path / "model" / "notes").mkdir()
     (tmp_path / "model" / "00007").write_text("a file")
     assert [run.number for run in runs_of(tmp_path, "model")] == [0]
@@ -60,14 +60,14 @@ def test_other_folders_are_no_runs(tmp_path: Path) -> None:
 
 
 def test_a_run_in_use_cannot_be_taken(tmp_path: Path) -> None:
-    run = new_run(tmp_path, "model")
+    run = Run.make(tmp_path, "model")
     message = "model/00000 is being trained by another process"
     with run.lock(), pytest.raises(RunError, match=message), run.lock():
         pass
 
 
 def test_a_run_that_another_process_took_over_is_not_written_any_more(tmp_path: Path) -> None:
-    run = new_run(tmp_path, "model")
+    run = Run.make(tmp_path, "model")
     run.write_record({"id": "1"})
     with run.lock():
         run.refuse_removed("1")
@@ -78,7 +78,7 @@ def test_a_run_that_another_process_took_over_is_not_written_any_more(tmp_path: 
 
 
 def test_the_run_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
-    run = new_run(tmp_path, "model")
+    run = Run.make(tmp_path, "model")
     gone = ProcessName("here", this_process().machine, 2**22 + 1, "1")
     left = json.dumps({"id": "0123", **gone.as_json(), "stale_after_s": 120.0})
     lease_file(run.record_file).write_text(left)
@@ -89,7 +89,7 @@ def test_the_run_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
 
 
 def test_a_run_is_free_again_after_the_block(tmp_path: Path) -> None:
-    run = new_run(tmp_path, "model")
+    run = Run.make(tmp_path, "model")
     with run.lock():
         assert run.is_in_use
     assert not run.is_in_use
@@ -114,7 +114,7 @@ def test_a_run_is_free_again_after_the_block(tmp_path: Path) -> None:
     ids=lambda content: content[:40].decode(errors="replace"),
 )
 def test_a_damaged_record_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    run = new_run(tmp_path, "model")
+    run = Run.make(tmp_path, "model")
     assert run.read_record() == {}
     run.record_file.write_bytes(content)
     with pytest.raises(InputFileError, match=r"run\.json: (is no record of a run|is no valid|is no text|has)"):
@@ -129,7 +129,7 @@ def test_a_damaged_record_is_refused_by_name(tmp_path: Path, content: bytes) -> 
     ],
 )
 def test_a_damaged_history_is_refused_by_name(tmp_path: Path, content: str) -> None:
-    run = new_run(tmp_path, "model")
+    run = Run.make(tmp_path, "model")
     with pytest.raises(RunError, match="has no history"):
         run.read_history()
     run.history_file.write_text(content)
@@ -140,7 +140,7 @@ def test_a_damaged_history_is_refused_by_name(tmp_path: Path, content: str) -> N
 def test_a_file_that_is_there_and_cannot_be_read_is_no_missing_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = new_run(tmp_path, "model")
+    run = Run.make(tmp_path, "model")
     for file in (run.record_file, run.history_file):
         file.mkdir()
     readers = (run.read_record, run.read_history)
@@ -158,7 +158,7 @@ def test_a_file_that_is_there_and_cannot_be_read_is_no_missing_one(
 
 
 def run_with_settings(folder: Path, digest: bool) -> Run:
-    run = new_run(folder, "model")
+    run = Run.make(folder, "model")
     digests = run.write_settings(TrainSettings.make())
     run.write_record({"status": "finished"} | ({"id": "a", "settings_sha256": digests} if digest else {}))
     return run

@@ -23,8 +23,10 @@ from cal_ratio_trainer.runs.finding import find_network, find_networks
 from cal_ratio_trainer.runs.import_run import ImportSummary, import_training
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RunError
-from cal_ratio_trainer.training.continuation import AUTO, Start, find_start
-from cal_ratio_trainer.training.train import TrainSummary, train
+from cal_ratio_trainer.training.continuation import AUTO, find_start
+from cal_ratio_trainer.training.finish import TrainSummary
+from cal_ratio_trainer.training.start import Start
+from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.formats.earlier_files import fdeep_file, keras_2_config, keras_2_zip, legacy_hdf5, written
 from tests.formats.numpy_network import random_weights
@@ -319,7 +321,7 @@ def test_a_new_run_that_was_stopped_before_its_first_checkpoint_begins_with_the_
     summary.run.checkpoint_file.unlink()
     summary.run.write_record(summary.run.read_record() | {"status": "interrupted"})
     again = start_of(tmp_path, "1")
-    assert again.run == summary.run
+    assert again.run == Run(summary.run.path)
     assert again.initial == start_of(tmp_path, "0", **files).initial
     assert again.initial is not None
 

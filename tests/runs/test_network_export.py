@@ -24,7 +24,7 @@ from cal_ratio_trainer.runs.network_export import TrainingExport, export_trainin
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.test_sample import TestJets
 from cal_ratio_trainer.scoring.candidates import choose_runs, shortlist, with_results
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.factories.runs import change_settings

@@ -14,7 +14,7 @@ from cal_ratio_trainer.files.parquet import open_parquet
 from cal_ratio_trainer.jets import Label
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.scoring.score_file import SCORES_KEY
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 
@@ -37,7 +37,7 @@ def small_run(folder: Path, **changes: Any) -> tuple[Run, Path, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
         summary = train(Start(settings), say=lambda text: None, details=lambda figures: "")
-    return summary.run, main, control
+    return Run(summary.run.path), main, control
 
 
 def scores_in(table: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
 from cal_ratio_trainer.network.domain.adversary import Adversary
@@ -40,18 +41,13 @@ def new_step(
 ) -> TrainingStep:
     """A fresh step with the default learning rate; the networks' weights are drawn with seeds `seed` and `seed` + 1.
 
-    `more` are further arguments of the step.
+    `more` are further settings of the step.
     """
     return kind(
         Classifier(shape, seed, engine, auxiliary_heads="auxiliary_weight" in more).to(device),
         Adversary(DomainSettings(weight, seed + 1)).to(device) if weight else None,
-        8e-4,
-        regularization=regularization,
-        dropout=dropout,
-        seed=5,
-        pieces=pieces,
-        ranks=ranks,
-        **more,
+        TrainSettings.make(regularization=regularization, dropout=dropout, seed=5, accumulate=pieces, **more),
+        ranks,
     )
 
 

@@ -26,8 +26,9 @@ from cal_ratio_trainer.reporting.run_page import write_run_page
 from cal_ratio_trainer.runs.figure_data import read_evaluation
 from cal_ratio_trainer.runs.record import training_files
 from cal_ratio_trainer.runs.run import Run
-from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.continuation import find_start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
@@ -177,7 +178,8 @@ def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole() -> None:
         shares = (0.75, 0.25)
         domain = Distance(DomainSettings(1.0, 2, (0.25, 0.5), control_jets=CONTROL, region_shares=shares))
         network = Classifier(DEFAULT_SHAPE, 1, "torch")
-        step = kind(network, domain, 8e-4, regularization=0.0, dropout=0.0, seed=5, pieces=pieces)
+        settings = TrainSettings.make(regularization=0.0, dropout=0.0, seed=5, accumulate=pieces)
+        step = kind(network, domain, settings)
         data = replace(in_double_precision(step, tensors()), region=region)
         found.append(gradients_and_sums(step, data, jets)[0])
     for each in found[1:]:
@@ -190,7 +192,8 @@ def trained(chosen: TrainSettings, continue_from: str | None = None) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
         start = find_start([("defaults", {}), ("command line", given)], chosen, continue_from)
-        return train(start if continue_from else Start(chosen), lambda text: None, lambda figures: "").run
+        summary = train(start if continue_from else Start(chosen), lambda text: None, lambda figures: "")
+        return Run(summary.run.path)
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,9 @@ from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
 from cal_ratio_trainer.plotting.histories import HistoryReferences
 from cal_ratio_trainer.runs.figures import drawings_of_history
 from cal_ratio_trainer.runs.run import Run
-from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.continuation import find_start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
@@ -96,7 +97,8 @@ def trained(files: tuple[Path, Path], folder: Path, continue_from: str | None = 
     settings = TrainSettings(main_training_file=str(main), cr_training_file=str(control), output_path=folder, **small)
     given = {"output_path": folder, "epochs": settings.epochs}
     start = find_start([("defaults", {}), ("command line", given)], settings, continue_from)
-    return train(start if continue_from else Start(settings), lambda text: None, lambda figures: "").run
+    summary = train(start if continue_from else Start(settings), lambda text: None, lambda figures: "")
+    return Run(summary.run.path)
 
 
 @pytest.mark.usefixtures("registered")
@@ -128,7 +130,7 @@ def test_it_gives_the_same_in_constant_shapes_as_a_recorded_step_has() -> None:
     jets, found = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, 300)), []
     for kind in (TrainingStep, StaticStep):
         domain = SignalShift(DomainSettings(10.0))
-        step = kind(Classifier(DEFAULT_SHAPE, 1, "torch"), domain, 8e-4, regularization=1e-11, dropout=0.2, seed=5)
+        step = kind(Classifier(DEFAULT_SHAPE, 1, "torch"), domain, TrainSettings.make(seed=5))
         sums, data = step.new_sums(CPU), in_double_precision(step, tensors())
         for epoch in range(3):
             step.prepare(data, [jets], epoch)
@@ -172,9 +174,8 @@ def test_methods_of_the_package_go_on_exactly_with_their_own_curves(
 
 def a_step(method: type[DomainLoss], kind: type[TrainingStep] = TrainingStep, **more: Any) -> TrainingStep:
     domain = method(DomainSettings(1.0, seed=2, pt_ranges=(0.25, 0.5), control_jets=CONTROL, steps=10))
-    return kind(
-        Classifier(DEFAULT_SHAPE, 1, "torch"), domain, 8e-4, **{"regularization": 0.0, "dropout": 0.2, "seed": 5} | more
-    )
+    settings = TrainSettings.make(**{"regularization": 0.0, "seed": 5} | more)
+    return kind(Classifier(DEFAULT_SHAPE, 1, "torch"), domain, settings)
 
 
 @pytest.mark.parametrize("method", [Distance, Reversal])
@@ -182,7 +183,7 @@ def test_pieces_and_recorded_steps_give_the_gradients_of_the_whole(method: type[
     """In double precision: jets with nearly equal log-odds would change places by rounding to single precision."""
     jets, found = StepJets(np.arange(MAIN), np.arange(MAIN, MAIN + CONTROL), np.arange(MAIN, 300)), []
     for step in (
-        *(a_step(method, dropout=0.0, pieces=pieces) for pieces in (1, 3)),
+        *(a_step(method, dropout=0.0, accumulate=pieces) for pieces in (1, 3)),
         *(a_step(method, kind) for kind in (TrainingStep, StaticStep)),
     ):
         found.append(gradients_and_sums(step, in_double_precision(step, tensors()), jets))

@@ -12,7 +12,8 @@ from cal_ratio_trainer.network import engine as engines
 from cal_ratio_trainer.network.engine import EngineUnusable
 from cal_ratio_trainer.training import setup
 from cal_ratio_trainer.training import train as training
-from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.continuation import find_start
+from cal_ratio_trainer.training.start import Start
 from tests.factories.files import write_training_files
 
 

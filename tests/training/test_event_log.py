@@ -16,6 +16,7 @@ from cal_ratio_trainer.runs.figure_data import read_evaluation
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training.event_log import FOLDER, event_log
 from cal_ratio_trainer.training.monitoring import HYPER_PARAMETERS
+from cal_ratio_trainer.training.run_display import RunDisplay
 from tests.factories.files import white_png, write_training_files
 from tests.factories.runs import TINY, train_small
 
@@ -117,7 +118,9 @@ def test_runs_can_be_compared_by_settings_and_figures_of_merit(tmp_path: Path, m
     # Drawing would take most of the time.
     monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
     files = write_training_files(tmp_path)
-    run = train_small(files, tmp_path / "runs", **{**TINY, "epochs": 1, "tensorboard": True, "dropout": 0.15})
+    run = train_small(
+        files, tmp_path / "runs", RunDisplay(), **{**TINY, "epochs": 1, "tensorboard": True, "dropout": 0.15}
+    )
     content = events_of(run).summary_metadata
     session = metadata.parse_session_start_info_plugin_data(
         content[metadata.SESSION_START_INFO_TAG].plugin_data.content

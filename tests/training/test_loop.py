@@ -10,8 +10,10 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.network.domain.adversary import Adversary
 from cal_ratio_trainer.network.domain.base import DomainSettings
 from cal_ratio_trainer.runs.record import Timings
-from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.continuation import find_start
 from cal_ratio_trainer.training.loop import TrainingDiverged, epoch_line, short_note
+from cal_ratio_trainer.training.run_display import RunDisplay
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
@@ -89,7 +91,7 @@ def _train(folder: Path, control_jets: int = 300, **changes: object) -> None:
     settings = TrainSettings.make(
         main_training_file=str(main), cr_training_file=str(control), output_path=folder / "runs", **(small | changes)
     )
-    train(Start(settings), say=lambda text: None, details=lambda figures: "")
+    train(Start(settings), lambda text: None, details=lambda figures: "", observer=RunDisplay())
 
 
 @pytest.mark.usefixtures("without_figures")

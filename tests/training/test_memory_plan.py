@@ -10,8 +10,8 @@ import torch
 from cal_ratio_trainer.datasets.memory import StepSize, gathered_bytes, step_bytes
 from cal_ratio_trainer.network.engine import Engine
 from cal_ratio_trainer.network.shape import DEFAULT_SHAPE
-from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, OutOfMemory
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.training.train import train
 from tests.training.test_engine_choice import settings_in

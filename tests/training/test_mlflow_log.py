@@ -17,6 +17,7 @@ from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training import mlflow_log as module
 from cal_ratio_trainer.training.continuation import continued_start
 from cal_ratio_trainer.training.mlflow_log import MlflowLog, mlflow_log, require_mlflow
+from cal_ratio_trainer.training.run_display import RunDisplay
 from cal_ratio_trainer.training.signals import TrainingStopped
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
@@ -71,7 +72,7 @@ def test_a_training_leaves_settings_figures_and_files_and_goes_on_in_the_same_ru
     # Drawing would take most of the time.
     monkeypatch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
     changes = {**TINY, "epochs": 1, "mlflow": store, "note": "first try"}
-    run = train_small(write_training_files(tmp_path), tmp_path / "runs", **changes)
+    run = train_small(write_training_files(tmp_path), tmp_path / "runs", RunDisplay(), **changes)
     (first,) = tracked(store)
     assert (first.info.run_name, first.info.status) == ("00000", "FINISHED")
     assert first.data.params["cluster_filters"] == "8, 4"
@@ -83,7 +84,8 @@ def test_a_training_leaves_settings_figures_and_files_and_goes_on_in_the_same_ru
     assert {each.path for each in listed} >= {"history.json", "run.json", "training_params.yaml", network}
     networks = MlflowClient(store).list_artifacts(first.info.run_id, network)
     assert {Path(each.path).suffix for each in networks} == {".keras", ".safetensors"}
-    train(continued_start(run, [("command line", {"epochs": 1})]), lambda text: None, lambda figures: "")
+    start = continued_start(run, [("command line", {"epochs": 1})])
+    train(start, lambda text: None, lambda figures: "", observer=RunDisplay())
     assert [each.info.run_id for each in tracked(store)] == [first.info.run_id]
     assert steps(store, "loss/training") == [0, 1]
 

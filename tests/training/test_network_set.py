@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.runs.finding import new_run
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.network_set import NetworkSet, begun_set, joined_set, new_set, release
 
@@ -24,7 +24,7 @@ def test_jobs_that_start_at_the_same_time_make_one_set(tmp_path: Path) -> None:
 
 
 def test_a_second_round_of_jobs_makes_a_set_of_its_own(tmp_path: Path) -> None:
-    new_run(tmp_path, "default")
+    Run.make(tmp_path, "default")
     numbers = [joined_set(settings_of(tmp_path, fold=fold), fold).run.number for fold in (0, 1, 0, 1, 2, 3)]
     assert numbers == [1, 1, 2, 2, 2, 2]
     assert joined_set(settings_of(tmp_path, fold=2), 2).run.number == 1
@@ -61,7 +61,7 @@ def test_nothing_is_left_where_nothing_came_of_a_set_and_other_runs_stay(tmp_pat
     assert (network_set.networks[0].path.exists(), network_set.networks[1].path.exists()) == (False, True)
     release(network_set, 1)
     assert not list(tmp_path.iterdir())
-    other = new_run(tmp_path, "default")
+    other = Run.make(tmp_path, "default")
     empty = new_set(settings_of(tmp_path))
     release(empty, 0)
     assert (other.path.is_dir(), empty.run.path.exists()) == (True, False)
@@ -73,4 +73,4 @@ def test_a_set_is_known_by_its_record(tmp_path: Path) -> None:
     assert (network_set.rule.count, network_set.settings.fold, network_set.planned_epochs) == (4, None, 100)
     assert network_set.lacking() == [0, 1, 2, 3]
     assert NetworkSet.of(network_set.networks[0]) is None
-    assert NetworkSet.of(new_run(tmp_path, "default")) is None
+    assert NetworkSet.of(Run.make(tmp_path, "default")) is None

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from cal_ratio_trainer.config.training import Schedule, TrainSettings
+from cal_ratio_trainer.config.learning import Schedule
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.runs.recommendation import epochs_without_progress
-from cal_ratio_trainer.training import test_part
-from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training import finish
+from cal_ratio_trainer.training.continuation import find_start
 from cal_ratio_trainer.training.cuda_graph import StaticStep
+from cal_ratio_trainer.training.finish import TrainSummary
 from cal_ratio_trainer.training.loop import TrainingLoop
 from cal_ratio_trainer.training.optimizers import (
     adamw,
@@ -27,8 +29,9 @@ from cal_ratio_trainer.training.optimizers import (
 )
 from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import StepJets, TrainingStep
-from cal_ratio_trainer.training.train import TrainSummary, train
+from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.factories.runs import train_set
 from tests.training.steps import adversary_of, new_step
@@ -180,13 +183,13 @@ def test_the_averaged_network_is_validated_kept_and_scored(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = []
-    scored = test_part.score_test_part
+    scored = finish.score_test_part
 
-    def score(training: Training) -> test_part.ScoredTestPart:
+    def score(training: Training, c2st_seed: int | None) -> Any:
         used.append(training.step)
-        return scored(training)
+        return scored(training, c2st_seed)
 
-    monkeypatch.setattr("cal_ratio_trainer.training.train.score_test_part", score)
+    monkeypatch.setattr(finish, "score_test_part", score)
     run = trained(Start(settings_of(files, tmp_path, epochs=1, average_weights=0.7))).run
     step = used[-1]
     kept = run.network_at("last").load()

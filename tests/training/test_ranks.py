@@ -24,8 +24,9 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.files.this_process import ProcessName
 from cal_ratio_trainer.launching import Failure, ProcessRank
 from cal_ratio_trainer.training import ranks as ranks_module
-from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.continuation import find_start
 from cal_ratio_trainer.training.ranks import ALONE, OtherProcessFailed, ProcessesDiffer, SeveralRanks
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.factories.runs import train_set
@@ -62,9 +63,9 @@ if os.environ["RANK"] == "{rank}":
 _SLOW_END = """
 import time
 from pathlib import Path
-from cal_ratio_trainer.training import train
+from cal_ratio_trainer.training import finish
 
-leave = train._write_test_results
+leave = finish.write_test_results
 
 def leave_slowly(*given):
     Path("{folder}/ending").touch()
@@ -73,7 +74,7 @@ def leave_slowly(*given):
     return leave(*given)
 
 if os.environ["RANK"] == "0":
-    train._write_test_results = leave_slowly
+    finish.write_test_results = leave_slowly
 """
 
 

@@ -18,12 +18,16 @@ from cal_ratio_trainer.plotting import Drawing, FigureLabels, catalogue, histori
 from cal_ratio_trainer.plotting.catalogue import EpochFigure, FinalFigures, epoch_plot_names
 from cal_ratio_trainer.plotting.histories import HistoryFigure
 from cal_ratio_trainer.plotting.pool import DrawingPool
+from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.training import run_plots
-from cal_ratio_trainer.training.continuation import Start, find_start
+from cal_ratio_trainer.training.continuation import find_start
+from cal_ratio_trainer.training.finish import TrainSummary
+from cal_ratio_trainer.training.run_display import RunDisplay
 from cal_ratio_trainer.training.signals import TrainingStopped
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import TrainingStep
-from cal_ratio_trainer.training.train import TrainSummary, train
+from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.faults.commands import start_command
 from tests.plotting.some_drawings import line
@@ -66,14 +70,14 @@ def settings_of(files: tuple[Path, Path], folder: Path, **changes: Any) -> Train
 
 
 def run_training(settings: TrainSettings, start: Start | None = None) -> TrainSummary:
-    return train(start or Start(settings), say=lambda text: None, details=lambda figures: "")
+    return train(start or Start(settings), lambda text: None, details=lambda figures: "", observer=RunDisplay())
 
 
 def going_on(settings: TrainSettings, **flags: Any) -> Start:
     return find_start([("defaults", {}), ("command line", flags)], settings, "-1")
 
 
-def plots_in(run: Run, suffix: str = ".png") -> set[str]:
+def plots_in(run: RunFolder, suffix: str = ".png") -> set[str]:
     return {path.stem for path in run.path.glob(f"*{suffix}")}
 
 
@@ -98,9 +102,10 @@ def test_one_entry_in_a_list_adds_a_figure_of_every_epoch_a_history_and_a_final_
     history = HistoryFigure("val_loss", "Loss", validation="val_original_lossf")
     monkeypatch.setattr(histories, "HISTORY_FIGURES", [history])
     run = run_training(settings_of(files, tmp_path, plot_processes=1)).run
-    names = {"000_main_signal_jets", "001_main_signal_jets", "purity_sig", "val_loss"}
+    # The epochs by AUC and K-S are a picture of the whole history, as the page shows it.
+    names = {"000_main_signal_jets", "001_main_signal_jets", "auc_ks", "purity_sig", "val_loss"}
     assert plots_in(run) == names
-    assert {path.stem for path in run.redraw()} == names
+    assert {path.stem for path in Run(run.path).redraw()} == names
 
 
 def test_the_record_says_what_the_plots_cost_and_the_runs_tag(summary: TrainSummary) -> None:
@@ -142,7 +147,7 @@ def test_pdfs_are_pdfs(files: tuple[Path, Path], tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(run_plots, "final_drawings", lambda figures: [])
     settings = settings_of(files, tmp_path, epochs=1, plot_format="pdf", plot_processes=0, epoch_plots=False)
     run = run_training(settings).run
-    assert plots_in(run, ".pdf") == {*HISTORIES, "val_auc"}
+    assert plots_in(run, ".pdf") == {*HISTORIES, "auc_ks", "val_auc"}
     assert plots_in(run, ".png") == plots_in(run, ".pdf")
     assert all(path.read_bytes().startswith(b"%PDF-") for path in run.path.glob("*.pdf"))
 

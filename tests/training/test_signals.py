@@ -11,13 +11,13 @@ import pytest
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import EXIT_INTERRUPTED
-from cal_ratio_trainer.training.continuation import Start
 from cal_ratio_trainer.training.signals import (
     EXIT_TERMINATED,
     TrainingStopped,
     stop_requests,
     stopped_at_once,
 )
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 
 

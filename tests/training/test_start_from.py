@@ -10,10 +10,12 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.datasets.used_events import read_used_events
 from cal_ratio_trainer.errors import ConfigError, InputFileError
+from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.continuation import find_start
-from cal_ratio_trainer.training.train import TrainSummary, train
+from cal_ratio_trainer.training.finish import TrainSummary
+from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.factories.runs import train_set
 from tests.training.test_optimizers import settings_of
@@ -44,7 +46,7 @@ def started(settings: TrainSettings) -> tuple[TrainSummary, str]:
     return train(start, said.append, details=lambda figures: ""), "\n".join(said)
 
 
-def weights_of(run: Run, epoch: str) -> dict[str, np.ndarray]:
+def weights_of(run: RunFolder, epoch: str) -> dict[str, np.ndarray]:
     return run.network_at(epoch).load().weights()
 
 

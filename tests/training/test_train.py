@@ -23,10 +23,12 @@ from cal_ratio_trainer.formats.network_file import read_own_network
 from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.jets.metadata import JetMetadata
 from cal_ratio_trainer.jets.store import write_jets
-from cal_ratio_trainer.runs.finding import new_run
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RunError
-from cal_ratio_trainer.training.continuation import Start, find_start
-from cal_ratio_trainer.training.train import TrainSummary, train
+from cal_ratio_trainer.training.continuation import find_start
+from cal_ratio_trainer.training.finish import TrainSummary
+from cal_ratio_trainer.training.start import Start
+from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
 from tests.factories.jets import synthetic_jets
 from tests.faults.commands import start_command
@@ -159,7 +161,7 @@ def test_a_run_that_was_stopped_after_its_last_epoch_is_finished_and_gets_no_mor
 
     settings = settings_of(files, tmp_path, epochs=2)
     with monkeypatch.context() as full_disk:
-        full_disk.setattr("cal_ratio_trainer.training.train.write_test_sample", no_space)
+        full_disk.setattr("cal_ratio_trainer.training.finish.write_test_sample", no_space)
         with pytest.raises(OSError, match="no space left"):
             run_training(settings)
     run = tmp_path / "default" / "00000"
@@ -231,17 +233,17 @@ def test_auto_leaves_a_run_alone_that_another_process_trains(
         assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run is None
         with pytest.raises(RunError, match="is being trained by another process"):
             find_start([("defaults", {}), ("command line", {})], settings, "0")
-    assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run == run
+    assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run == Run(run.path)
     # One that was killed on another machine a moment ago: no new run is begun.
     monkeypatch.setattr("cal_ratio_trainer.runs.folder.leased", functools.partial(leased, timeout=1))
     elsewhere = ProcessName("elsewhere", "another machine", 1, "1").as_json()
     lease_file(run.record_file).write_text(json.dumps({"id": "0123", **elsewhere, "stale_after_s": 1}))
     assert run.is_in_use
-    assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run == run
+    assert find_start([("defaults", {}), ("command line", {})], settings, "auto").run == Run(run.path)
 
 
 @pytest.mark.usefixtures("without_figures")
-@pytest.mark.parametrize("at", ["loop.evaluate_epoch", "train.write_test_sample", "train.best_epochs"])
+@pytest.mark.parametrize("at", ["loop.evaluate_epoch", "finish.write_test_sample", "finish.best_epochs"])
 @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
 def test_a_run_whose_folder_is_removed_while_it_trains_ends_with_a_sentence(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, replaced: bool
@@ -266,7 +268,7 @@ def test_a_run_whose_folder_is_removed_while_it_trains_ends_with_a_sentence(
 
 def test_a_folder_of_the_earlier_program_is_not_gone_on_with(files: tuple[Path, Path], tmp_path: Path) -> None:
     settings = settings_of(files, tmp_path)
-    run = new_run(tmp_path, "default")
+    run = Run.make(tmp_path, "default")
     run.settings_file.write_text("lr_values: 0.0008\n")
     with pytest.raises(RunError, match=r"has no run\.json"):
         find_start([("defaults", {}), ("command line", {})], settings, "0")
@@ -337,7 +339,7 @@ def test_a_run_that_is_not_there_is_named_with_those_that_are(files: tuple[Path,
 
 @pytest.mark.usefixtures("without_figures")
 def test_two_starts_get_different_numbers(tmp_path: Path) -> None:
-    numbers = [new_run(tmp_path, "model").number for _ in range(3)]
+    numbers = [Run.make(tmp_path, "model").number for _ in range(3)]
     assert numbers == [0, 1, 2]
 
 

@@ -23,11 +23,11 @@ from cal_ratio_trainer.runs.finding import find_network, find_networks, named_ru
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
+from cal_ratio_trainer.training.finish import write_test_sample
 from cal_ratio_trainer.training.loop import write_epoch
 from cal_ratio_trainer.training.network_set import NetworkSet
 from cal_ratio_trainer.training.setup import restored_threads
 from cal_ratio_trainer.training.signals import EXIT_TERMINATED, TrainingStopped
-from cal_ratio_trainer.training.test_part import write_test_sample
 from cal_ratio_trainer.training.train_networks import NetworkSetSummary, set_work
 from tests.factories.files import write_training_files
 from tests.factories.runs import are_equal, set_of, set_settings, train_set
@@ -201,7 +201,7 @@ def test_a_signal_while_a_network_is_completed_keeps_the_next_from_beginning(
 
     settings = set_settings(files, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("cal_ratio_trainer.training.train.write_test_sample", signalled)
+        patch.setattr("cal_ratio_trainer.training.finish.write_test_sample", signalled)
         with pytest.raises(TrainingStopped, match=r"fold_0 finished; .*--continue 0'") as stopped:
             train_set(settings)
     assert stopped.value.exit_status == EXIT_TERMINATED

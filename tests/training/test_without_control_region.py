@@ -41,7 +41,7 @@ def trained(folder: Path, continue_from: str | None = None, **flags: Any) -> tup
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cal_ratio_trainer.training.run_plots.DrawingPool.submit", lambda *given, **more: None)
         start = find_start(layers, settings_from(TrainSettings, layers), continue_from)
-        return train(start, said.append, details=lambda figures: "").run, said
+        return Run(train(start, said.append, details=lambda figures: "").run.path), said
 
 
 @pytest.fixture(scope="module")

@@ -49,9 +49,9 @@ def test_trials_are_runs_and_the_recommended_one_has_a_config_and_a_page(
 ) -> None:
     read: list[TrainSettings] = []
 
-    def counted(settings: TrainSettings) -> LoadedData:
+    def counted(settings: TrainSettings, *given: Any) -> LoadedData:
         read.append(settings)
-        return load_data(settings)
+        return load_data(settings, *given)
 
     monkeypatch.setattr(tune, "load_data", counted)
     result = tuned(files, tmp_path, objective="rejection", keep_trials="front")

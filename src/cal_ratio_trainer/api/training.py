@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -16,7 +17,7 @@ from cal_ratio_trainer.progress import progress_shown
 if TYPE_CHECKING:
     from cal_ratio_trainer.reporting.tuning import TuneResult
     from cal_ratio_trainer.runs.run import Run
-    from cal_ratio_trainer.training.train import TrainSummary
+    from cal_ratio_trainer.training.finish import TrainSummary
     from cal_ratio_trainer.training.train_networks import NetworkSetSummary
 
 
@@ -113,26 +114,31 @@ def train_with(
     limit_spinning()
     from cal_ratio_trainer.reporting.run_page import RunPages
     from cal_ratio_trainer.reporting.training_details import training_details_text
+    from cal_ratio_trainer.runs.demo import make_demo
     from cal_ratio_trainer.training.continuation import find_start
     from cal_ratio_trainer.training.ranks import launched_ranks
+    from cal_ratio_trainer.training.run_display import RunDisplay
+    from cal_ratio_trainer.training.setup import load_data
     from cal_ratio_trainer.training.train import follow
     from cal_ratio_trainer.training.train import train as train_one
     from cal_ratio_trainer.training.train_networks import set_work, train_networks
 
     settings, notice, ranks = settings_from(TrainSettings, layers), profile_notice(layers), launched_ranks()
     summary: TrainSummary | NetworkSetSummary | None = None
+    pages, load = RunPages(), partial(load_data, make_demo=make_demo)
     if not ranks.is_first:
-        follow(ranks)
+        follow(ranks, load)
     elif work := set_work(layers, settings, continue_from):
         if work.network_set is None:
             say(notice)
-        summary = train_networks(work, say, training_details_text, ranks, RunPages())
+        summary = train_networks(work, say, training_details_text, ranks, lambda: RunDisplay(pages), load)
+        pages(summary.run, None)
     else:
         start = find_start(layers, settings, continue_from)
         # A training that goes on with an imported run has the settings of that.
         if start.run is None and (start.initial is None or start.settings.start_from):
             say(notice)
-        summary = train_one(start, say, training_details_text, ranks, RunPages())
+        summary = train_one(start, say, training_details_text, ranks, RunDisplay(pages), load)
     ranks.shut_down()
     return summary
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from cal_ratio_trainer.config.learning import NO_AGREEMENT
 from cal_ratio_trainer.config.loading import Layers, read_packaged
-from cal_ratio_trainer.config.training import DEMO, NO_AGREEMENT, TrainSettings
+from cal_ratio_trainer.config.training import DEMO, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 
 DEMO_PROFILE = "demo profile"

@@ -44,23 +44,24 @@ def choose_training_data(settings: TrainSettings, main_file: Path, *region_files
     sources = [TrainingFile.open(settings, file, "control", main.jets.schema) for file in region_files]
     for source in sources:
         refuse_different_files(main_file, main.metadata, source.file, source.metadata)
-    regions = zip(names, shares, _in_shares(shares, sources), strict=False)
-    trained = [_region(settings, name, share, source) for name, share, source in regions if share]
-    for sample in (main, *trained):
+    regions = [
+        replace(_divided(settings, source), name=name, share=share)
+        for name, share, source in zip(names, shares, _in_shares(shares, sources), strict=False)
+    ]
+    trained = [main, *(each for each in regions if each.share)]
+    for sample in trained:
         if empty := [verb for part, verb in _VERBS.items() if not len(sample.positions(part))]:
             raise InputFileError(
                 sample.file,
                 f"has too few jets: of the {len(sample.jets)} in use none is left to {' or to '.join(empty)}; take "
                 "more jets, or change train_fraction or sample_fraction",
             )
-    judged = []
-    if len(trained) < len(sources):
-        seen = np.concatenate([each.events[each.positions(Part.TRAIN)] for each in (main, *trained)])
-        others = zip(names[len(trained) :], sources[len(trained) :], strict=False)
-        judged = [_judged_region(settings, _region(settings, name, 0.0, source), seen) for name, source in others]
-    jets = [each.jets for each in (main, *trained, *judged)]
+    if len(trained) <= len(regions):
+        seen = np.concatenate([each.events[each.positions(Part.TRAIN)] for each in trained])
+        regions = [each if each.share else _judged_region(settings, each, seen) for each in regions]
+    jets = [each.jets for each in (main, *regions)]
     masses = parametrised_masses(jets, settings.parametrised_masses, settings.seed, main.part == Part.TRAIN)
-    return TrainingData.of(main, [*trained, *judged], masses)
+    return TrainingData.of(main, regions, masses)
 
 
 def _in_shares(shares: list[float], sources: list[TrainingFile]) -> list[TrainingFile]:
@@ -84,10 +85,6 @@ def _main_sample(settings: TrainSettings, file: Path) -> TrainingSample:
     if missing:
         raise InputFileError(file, f"has no {' and no '.join(missing)} jets to train on")
     return replace(sample, loss_weight=in_loss, weight=evaluation_weights(weights, labels))
-
-
-def _region(settings: TrainSettings, name: str, share: float, source: TrainingFile) -> TrainingSample:
-    return replace(_divided(settings, source), name=name, share=share)
 
 
 def _judged_region(settings: TrainSettings, sample: TrainingSample, seen: UIntArray) -> TrainingSample:

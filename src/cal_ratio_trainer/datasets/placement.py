@@ -26,6 +26,8 @@ from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.domain.base import domain_loss_named
 from cal_ratio_trainer.workers.executor import prefetched
 
+_FLOAT = 4
+
 
 @dataclass(frozen=True)
 class GatheredJets:
@@ -173,9 +175,6 @@ class DistantJets(JetTensors):
 def _copying(device: torch.device) -> torch.cuda.Stream:
     """The stream of all copies to a GPU: PyTorch keeps the memory that was used on a stream for that stream alone."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
-_FLOAT = 4
 
 
 class Place(StrEnum):

@@ -14,10 +14,12 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cal_ratio_trainer.datasets.splits import Part, UIntArray, event_words
 from cal_ratio_trainer.datasets.training_file import TrainingFile
 from cal_ratio_trainer.datasets.weights import WeightArray
+from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.jets import Jets, JetScalars, Ragged
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
 from cal_ratio_trainer.jets.metadata import DataTaking, JetMetadata
@@ -216,3 +218,26 @@ class TrainingData:
         if self.judged is None:
             return np.zeros(0, dtype=np.int64)
         return self.judged.positions(part) + len(self.main.jets) + len(self.control.jets)
+
+    def scored_main(self, part: Part, logits: Tensor) -> ScoredJets:
+        """Main jets of a part with scores, without the masses and kinematics that metrics of an epoch do not need."""
+        positions = self.main.positions(part)
+        return ScoredJets(
+            scores=logits.softmax(dim=1).cpu().numpy(),
+            labels=self.main.jets.label[positions],
+            weights=self.main.weight[positions],
+        )
+
+    def scored_control(self, sample: TrainingSample, part: Part, logits: Tensor) -> ScoredJets:
+        """Jets of a part of `control` or `judged` with scores, by region if results are shown for each."""
+        positions = sample.positions(part)
+        has_regions = self.compares_regions and sample.region is not None
+        return ScoredJets.control(
+            scores=logits.softmax(dim=1).cpu().numpy(),
+            is_data=sample.is_data[positions],
+            weights=sample.weight[positions],
+            scaled_pt=sample.jets["jet_pt"][positions],
+            events=sample.events[positions],
+            region_names=sample.region_names if has_regions else (),
+            region=sample.region[positions] if has_regions and sample.region is not None else None,
+        )

@@ -26,6 +26,13 @@ EVENT_COLUMNS = ("mcChannelNumber", "runNumber", "eventNumber")
 _ROW_COLUMNS = ("jet_pt", "jet_eta", "jet_phi")
 _SPLIT_STREAM, _SAMPLE_STREAM = 1, 2
 
+EVENT_NUMBER = "eventNumber"
+
+FOLD = "fold"
+"""The column with the fold of a jet, which is the number of the network that scored it."""
+
+FoldArray = NDArray[np.int8]
+
 
 class Part(IntEnum):
     """Trained on, chosen by, quoted on; or not used at all (`sample_fraction`)."""
@@ -112,13 +119,6 @@ def _row_words(jets: JetScalars, identity: str) -> tuple[UIntArray, str]:
 def _uniform(words: UIntArray, seed: int, stream: int) -> NDArray[np.float64]:
     start = scrambled(np.array([seed], dtype=np.uint64) ^ (np.uint64(stream) << np.uint64(56)))
     return (scrambled(words ^ start) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-EVENT_NUMBER = "eventNumber"
-FOLD = "fold"
-"""The column with the fold of a jet, which is the number of the network that scored it."""
-
-FoldArray = NDArray[np.int8]
 
 
 @dataclass(frozen=True)

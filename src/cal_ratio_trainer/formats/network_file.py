@@ -1,40 +1,15 @@
-"""Network files of all formats, recognised by their content."""
+"""Network files of this program; `registry` reads those of all formats."""
 
 from pathlib import Path
 
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.formats.graph import Graph
-from cal_ratio_trainer.formats.keras_reading import HDF5_BEGINNING, architecture_in, network_from_hdf5, network_from_zip
-from cal_ratio_trainer.formats.registry import formats
+from cal_ratio_trainer.formats.keras_reading import architecture_in, network_from_zip
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX, network_from_safetensors
 from cal_ratio_trainer.formats.stored_network import BadNetworkFile, StoredNetwork
 
 MAX_BYTES = 1 << 28
 """Largest size of a file in bytes: 700 times the 2019 network."""
-
-
-def read_network(path: Path, architecture: Graph | None = None) -> StoredNetwork:
-    """The network in a file of any format that is read.
-
-    Args:
-        path: path of the file; its name does not matter.
-        architecture: architecture in another file of the same training, for HDF5 files with weights alone.
-
-    Raises:
-        InputFileError: no such file, of another kind, damaged, or another network; names the layer.
-    """
-    content = read_content(path)
-    try:
-        if architecture is not None and content.startswith(HDF5_BEGINNING):
-            return network_from_hdf5(content, architecture)
-        for each in formats().values():
-            if each.read is not None and each.recognises is not None and each.recognises(content):
-                return each.read(content)
-    except BadNetworkFile as error:
-        raise InputFileError(path, str(error)) from error
-    *kinds, last = dict.fromkeys(each.title for each in formats().values() if each.read is not None)
-    found = "none of these" if content else "nothing"
-    raise InputFileError(path, f"is no network file: expected {', '.join(kinds)} or {last}, found {found}")
 
 
 def read_own_network(file: Path) -> StoredNetwork:

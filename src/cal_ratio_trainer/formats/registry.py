@@ -6,14 +6,16 @@ writes it, `import_run` reads it, and every written file is checked with it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from cal_ratio_trainer.errors import UserError, did_you_mean
+from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
 from cal_ratio_trainer.formats.fdeep_file import Flavour, chosen_load_tests, fdeep_bytes
 from cal_ratio_trainer.formats.fdeep_reading import network_from_fdeep
-from cal_ratio_trainer.formats.graph import evaluate, graph_of
+from cal_ratio_trainer.formats.graph import Graph, evaluate, graph_of
 from cal_ratio_trainer.formats.keras_file import keras_model_bytes
 from cal_ratio_trainer.formats.keras_reading import HDF5_BEGINNING, ZIP_BEGINNING, network_from_hdf5, network_from_zip
 from cal_ratio_trainer.formats.model_card import card_properties
+from cal_ratio_trainer.formats.network_file import read_content
 from cal_ratio_trainer.formats.onnx_file import onnx_bytes
 from cal_ratio_trainer.formats.safetensors_file import (
     SUFFIX,
@@ -28,7 +30,7 @@ from cal_ratio_trainer.formats.self_check import (
     check_onnx,
     check_safetensors,
 )
-from cal_ratio_trainer.formats.stored_network import StoredNetwork
+from cal_ratio_trainer.formats.stored_network import BadNetworkFile, StoredNetwork
 from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER, encoder_named
 from cal_ratio_trainer.network.shape import NetworkShape
 
@@ -188,3 +190,27 @@ _BUILT_IN = (
 )
 
 _formats: dict[str, NetworkFormat] = {each.name: each for each in _BUILT_IN}
+
+
+def read_network(path: Path, architecture: Graph | None = None) -> StoredNetwork:
+    """The network in a file of any format that is read.
+
+    Args:
+        path: path of the file; its name does not matter.
+        architecture: architecture in another file of the same training, for HDF5 files with weights alone.
+
+    Raises:
+        InputFileError: no such file, of another kind, damaged, or another network; names the layer.
+    """
+    content = read_content(path)
+    try:
+        if architecture is not None and content.startswith(HDF5_BEGINNING):
+            return network_from_hdf5(content, architecture)
+        for each in formats().values():
+            if each.read is not None and each.recognises is not None and each.recognises(content):
+                return each.read(content)
+    except BadNetworkFile as error:
+        raise InputFileError(path, str(error)) from error
+    *kinds, last = dict.fromkeys(each.title for each in formats().values() if each.read is not None)
+    found = "none of these" if content else "nothing"
+    raise InputFileError(path, f"is no network file: expected {', '.join(kinds)} or {last}, found {found}")

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from cal_ratio_trainer.config.training import MAX_LAYERS, MAX_UNITS
+from cal_ratio_trainer.config.learning import MAX_LAYERS, MAX_UNITS
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.formats.layers import checked_weights
 from cal_ratio_trainer.formats.stored_network import BadNetworkFile, StoredNetwork

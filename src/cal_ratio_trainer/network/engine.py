@@ -16,6 +16,15 @@ from torch import Tensor
 
 from cal_ratio_trainer.errors import ConfigError, UserError
 
+MIN_CAPABILITY = (8, 0)
+"""Of the cards that Triton compiles for."""
+
+_MAX_LAYERS, _MAX_UNITS, _MAX_WEIGHTS = 6, 64, 8192
+"""Of a chain of dense layers in the registers of a program: layers, width of one, weights of all, filled up."""
+
+_MIN_TRITON = (3, 5)
+"""Older ones do not compile kernels of any number of layers."""
+
 
 def chosen_device(wanted: str) -> torch.device:
     """Returns the device to run on.
@@ -75,16 +84,6 @@ def _what_to_install(capability: tuple[int, int], built_for: list[str]) -> str:
             "e.g. pip install 'torch>=2.6,<2.8' --index-url https://download.pytorch.org/whl/cu126"
         )
     return "install a newer one, pip install --upgrade torch"
-
-
-MIN_CAPABILITY = (8, 0)
-"""Of the cards that Triton compiles for."""
-
-_MAX_LAYERS, _MAX_UNITS, _MAX_WEIGHTS = 6, 64, 8192
-"""Of a chain of dense layers in the registers of a program: layers, width of one, weights of all, filled up."""
-
-_MIN_TRITON = (3, 5)
-"""Older ones do not compile kernels of any number of layers."""
 
 
 class Engine(Enum):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -44,13 +44,9 @@ class HistoryReferences:
     control_majority: float | None = None
     kept_below: float | None = None
 
-    def to_dict(self) -> dict[str, float | None]:
-        """Values under the names that run.json has them by."""
-        return {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
-
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Inverse of `to_dict`; names that are missing are None."""
+        """References of run.json, as `runs.record.history_references` writes them; names that are missing are None."""
         return cls(**{field.name: stored.get(_STORED_NAMES.get(field.name, field.name)) for field in fields(cls)})
 
 

@@ -35,6 +35,7 @@ from cal_ratio_trainer.reporting.training_details import run_commands, training_
 from cal_ratio_trainer.results import code, escaped
 from cal_ratio_trainer.runs.figure_data import read_evaluation, read_importance
 from cal_ratio_trainer.runs.figures import drawings_of_history, stored_references
+from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RUNNING
 
@@ -57,7 +58,7 @@ class RunPages:
         self._due = 0.0
         self._has_warned = False
 
-    def __call__(self, run: Run, seconds_left: float | None) -> None:
+    def __call__(self, run: RunFolder, seconds_left: float | None) -> None:
         """Writes the page of a run and of the set that it belongs to, unless that took too long the last time.
 
         Args:
@@ -79,7 +80,7 @@ class RunPages:
         self._due = end + (end - begin) * (1 / _SHARE - 1)
 
 
-def write_run_page(run: Run, seconds_left: float | None = None) -> Path:
+def write_run_page(run: RunFolder, seconds_left: float | None = None) -> Path:
     """Writes the page of a run or of a set of runs, complete or not at all.
 
     Args:

@@ -18,6 +18,7 @@ from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.network.encoders.base import DEFAULT_ENCODER
 from cal_ratio_trainer.progress import duration, with_prefix
 from cal_ratio_trainer.reporting.page import NOT_KNOWN, ReportTable, as_text, number, percentage
+from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.recommendation import ks_sums
 from cal_ratio_trainer.runs.run import Run
 
@@ -54,7 +55,7 @@ def training_details(figures: TestFigures) -> tuple[ReportTable, ...]:
     return tuple(tables)
 
 
-def training_summary(run: Run, figures: TestFigures) -> str:
+def training_summary(run: RunFolder, figures: TestFigures) -> str:
     """Ten lines for the end of a training: figures of merit, recommended epoch, page, next commands.
 
     Args:

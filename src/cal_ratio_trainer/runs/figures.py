@@ -11,8 +11,6 @@ import numpy as np
 from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.config.loading import settings_from
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.sample import TrainingData
-from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.jets.metadata import DataTaking
 from cal_ratio_trainer.plotting import Drawing, FigureLabels, figure_labels
@@ -75,28 +73,8 @@ def _drawing_of_front(history: Sequence[Mapping[str, float]]) -> list[Drawing]:
     return [Drawing("auc_ks", draw_pareto, (plot,), caption="AUC against K-S sum, all epochs, validation part")]
 
 
-def history_references(data: TrainingData, settings: TrainSettings) -> HistoryReferences:
-    """Reference lines of the histories: the loss without information, and the share of the most frequent class."""
-    main = data.main.jets.label[data.main.positions(Part.VALIDATION)]
-    main_majority = float(np.bincount(main).max() / len(main))
-    if "control" not in data.samples:
-        return HistoryReferences(uninformed_loss=None, main_majority=main_majority)
-    control = data.control.is_data[data.control.positions(Part.VALIDATION)]
-    validated, trained = (
-        float(np.log(2) * data.control.loss_weight[data.control.positions(part)].mean())
-        for part in (Part.VALIDATION, Part.TRAIN)
-    )
-    return HistoryReferences(
-        uninformed_loss=validated,
-        uninformed_training_loss=trained,
-        main_majority=main_majority,
-        control_majority=float(max(control.mean(), 1 - control.mean())),
-        kept_below=settings.ks_limit,
-    )
-
-
 def stored_references(record: Mapping[str, Any]) -> HistoryReferences:
-    """The same as a run's record has them; those of the first versions of this program have none."""
+    """Reference lines of the histories in a run's record; none in those of the first versions of this program."""
     return HistoryReferences.from_dict(record.get("history_references", {}))
 
 

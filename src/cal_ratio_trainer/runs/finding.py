@@ -1,4 +1,4 @@
-"""Runs and their networks by the names that users give them, and folders for new runs."""
+"""Runs and their networks by the names that users give them."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.errors import UserError, did_you_mean
-from cal_ratio_trainer.files.atomic import refuse_unusable_folder
-from cal_ratio_trainer.runs.folder import BEST, NEWEST, SET_RULES
+from cal_ratio_trainer.runs.folder import BEST, NEWEST, SET_RULES, numbered_folders
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RunError, time_of
@@ -15,7 +14,6 @@ from cal_ratio_trainer.runs.stored import RunError, time_of
 if TYPE_CHECKING:
     from cal_ratio_trainer.runs.networks import NamedNetworks, NetworkFile
 
-_DIGITS = 5
 _ENDINGS = (".keras", ".safetensors")
 """Endings of network files of this program."""
 
@@ -29,33 +27,9 @@ class NoRunName(RunError):
         )
 
 
-def new_run(output_path: Path, model_name: str) -> Run:
-    """Makes the folder of the next free number; two processes never get the same.
-
-    Raises:
-        UnusableOutput: a file or a link to nothing is in the place of the folder above.
-    """
-    model = output_path / model_name
-    refuse_unusable_folder(model, "output_path")
-    number = max((run.number for run in runs_of(output_path, model_name)), default=-1) + 1
-    while True:
-        path = model / f"{number:0{_DIGITS}d}"
-        try:
-            # With the folders above: a run that failed may be removing them, with its own, at this moment.
-            path.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-            continue
-        return Run(path)
-
-
 def runs_of(output_path: Path, model_name: str) -> list[Run]:
     """The runs of a model by rising number; none where there is no such model."""
-    model = output_path / model_name
-    if not model.is_dir():
-        return []
-    folders = [path for path in model.iterdir() if path.is_dir() and path.name.isdecimal()]
-    return [Run(path) for path in sorted(folders, key=lambda path: int(path.name))]
+    return [Run(path) for path in numbered_folders(output_path / model_name)]
 
 
 def all_runs(output_path: Path) -> list[Run]:

@@ -13,7 +13,7 @@ from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import EnsembleRule, FoldRule, SetRule
 from cal_ratio_trainer.errors import InputFileError, UserError
-from cal_ratio_trainer.files.atomic import write_text
+from cal_ratio_trainer.files.atomic import refuse_unusable_folder, write_text
 from cal_ratio_trainer.files.leases import DEFAULT_TIMEOUT_S, Lease, is_leased, leased
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, RULES, recommended_epoch
 from cal_ratio_trainer.runs.stored import IMPORTED, HistoryRow, RunError, read_history, read_record, read_settings
@@ -28,8 +28,19 @@ SET_RULES: tuple[type[SetRule], ...] = (FoldRule, EnsembleRule)
 _OF_SET = re.compile(rf"({'|'.join(rule.word for rule in SET_RULES)})_(\d+)")
 """Name of the folder of one network of a set, with its number."""
 
+_DIGITS = 5
+"""Digits in the name of a run's folder."""
+
 _held: dict[Path, Lease] = {}
 """Leases of the runs that this process trains, by folder."""
+
+
+def numbered_folders(model: Path) -> list[Path]:
+    """Folders of the runs of a model by rising number; none if there is no such model."""
+    if not model.is_dir():
+        return []
+    folders = [path for path in model.iterdir() if path.is_dir() and path.name.isdecimal()]
+    return sorted(folders, key=lambda path: int(path.name))
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,6 +52,26 @@ class RunFolder:
     """
 
     path: Path
+
+    @classmethod
+    def make(cls, output_path: Path, model_name: str) -> Self:
+        """Makes the folder of the next free number; two processes never get the same.
+
+        Raises:
+            UnusableOutput: a file or a link to nothing is in the place of the folder above.
+        """
+        model = output_path / model_name
+        refuse_unusable_folder(model, "output_path")
+        number = max((int(path.name) for path in numbered_folders(model)), default=-1) + 1
+        while True:
+            path = model / f"{number:0{_DIGITS}d}"
+            try:
+                # With the folders above: a run that failed may be removing them, with its own, at this moment.
+                path.mkdir(parents=True)
+            except FileExistsError:
+                number += 1
+                continue
+            return cls(path)
 
     @property
     def network_number(self) -> int | None:

@@ -19,7 +19,8 @@ from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.files.atomic import sha256_of, write_text
 from cal_ratio_trainer.formats.keras_encoders import keras_layers
-from cal_ratio_trainer.formats.network_file import read_architecture, read_content, read_network
+from cal_ratio_trainer.formats.network_file import read_architecture, read_content
+from cal_ratio_trainer.formats.registry import read_network
 from cal_ratio_trainer.formats.safetensors_file import SUFFIX
 from cal_ratio_trainer.formats.stored_network import StoredNetwork
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING
@@ -27,7 +28,6 @@ from cal_ratio_trainer.network.shape import OUTPUTS
 from cal_ratio_trainer.progress import progress
 from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.earlier_run import EarlierRun, earlier_run, imported_settings, listed, read_history
-from cal_ratio_trainer.runs.finding import new_run
 from cal_ratio_trainer.runs.networks import write_network
 from cal_ratio_trainer.runs.record import machine, now, versions
 from cal_ratio_trainer.runs.run import Run
@@ -94,7 +94,7 @@ def import_training(settings: ImportSettings) -> ImportSummary:
     given = {"model_name": name, "output_path": settings.output_path}
     train_settings, notes = imported_settings(training.source.settings, training.newest, given)
     training = replace(training, notes=(*training.notes, *_notes(training, train_settings), *notes))
-    run = new_run(settings.output_path, name)
+    run = Run.make(settings.output_path, name)
     try:
         with run.lock():
             _write(run, training, train_settings)

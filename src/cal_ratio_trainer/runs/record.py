@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ import yaml
 
 from cal_ratio_trainer.config.profiles import demo_beside_file
 from cal_ratio_trainer.config.training import DEMO, TrainSettings
+from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.files.cache import local_copy
@@ -26,6 +27,7 @@ from cal_ratio_trainer.version import CODE, __version__
 
 if TYPE_CHECKING:
     from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
+    from cal_ratio_trainer.simulation.demo_data import DemoFiles
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,20 @@ class DataFile:
         }
 
 
-def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
+def no_demo(cache_path: Path | None) -> "DemoFiles":
+    """Refuses to make the demo. Raises ConfigError."""
+    raise ConfigError(["the demo data are not made here; give main_training_file and cr_training_file"])
+
+
+def training_files(
+    settings: TrainSettings, make_demo: "Callable[[Path | None], DemoFiles]" = no_demo
+) -> tuple[DataFile, ...]:
     """Files of a training on this machine: remote files are copied, those of the demo made.
+
+    Args:
+        settings: of the training.
+        make_demo: makes the demo data in a cache folder, unless they are there; simulation and conversion bring much
+            along that a training on files does not need.
 
     Returns:
         The main file, the control regions to train on, those that are judged only; in the order of the settings.
@@ -68,10 +82,7 @@ def training_files(settings: TrainSettings) -> tuple[DataFile, ...]:
     if main == DEMO:
         if len(regions) > 1:
             raise ConfigError(["the demo has one control region; give main_training_file and files of all regions"])
-        # Simulation and conversion bring uproot and awkward along, which a training on files does not need.
-        from cal_ratio_trainer.simulation.demo_data import demo_training_files
-
-        demo = demo_training_files(settings.cache_path)
+        demo = make_demo(settings.cache_path)
         paths = (demo.main, demo.control)[: len(names)]
     else:
         paths = tuple(local_copy(name, settings.cache_path) for name in names)
@@ -149,6 +160,25 @@ def _described_data(data: "TrainingData", files: Sequence[DataFile]) -> dict[str
             "regions": of_kind,
         }
     return described
+
+
+def history_references(data: "TrainingData", settings: TrainSettings) -> dict[str, float | None]:
+    """Reference lines of the histories: the loss without information, and the share of the most frequent class.
+
+    The names are those of the first versions of this program; `plotting.histories.HistoryReferences` describes them.
+    """
+    main = data.main.jets.label[data.main.positions(Part.VALIDATION)]
+    references: dict[str, float | None] = dict.fromkeys(
+        ("clueless_loss", "clueless_training_loss", "main_majority", "control_majority", "kept_below")
+    )
+    references["main_majority"] = float(np.bincount(main).max() / len(main))
+    if "control" in data.samples:
+        control = data.control.is_data[data.control.positions(Part.VALIDATION)]
+        for name, part in (("clueless_loss", Part.VALIDATION), ("clueless_training_loss", Part.TRAIN)):
+            references[name] = float(np.log(2) * data.control.loss_weight[data.control.positions(part)].mean())
+        references["control_majority"] = float(max(control.mean(), 1 - control.mean()))
+        references["kept_below"] = settings.ks_limit
+    return references
 
 
 def versions() -> dict[str, str | None]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Self, TypeVar
 
 from cal_ratio_trainer.config.base import Rule
-from cal_ratio_trainer.config.training import ADVERSARY
+from cal_ratio_trainer.config.learning import ADVERSARY
 from cal_ratio_trainer.datasets.splits import SetRule
 from cal_ratio_trainer.errors import UserError
 from cal_ratio_trainer.jets.labels import Label

@@ -16,6 +16,7 @@ from cal_ratio_trainer.evaluation.roc import roc_auc
 from cal_ratio_trainer.jets.labels import Label
 from cal_ratio_trainer.jets.metadata import LEGACY_SCALING, Scaling
 from cal_ratio_trainer.progress import progress
+from cal_ratio_trainer.runs.demo import make_demo
 from cal_ratio_trainer.runs.finding import find_networks
 from cal_ratio_trainer.runs.folder import BEST, NEWEST
 from cal_ratio_trainer.runs.recommendation import DEFAULT_RULE, BestEpochs
@@ -60,7 +61,9 @@ class GivenFiles:
         Raises:
             InputFileError: one is missing or cannot be copied.
         """
-        main_file, control_file = training_files(TrainSettings.make(main_training_file=main, cr_training_file=control))
+        main_file, control_file = training_files(
+            TrainSettings.make(main_training_file=main, cr_training_file=control), make_demo
+        )
         self._main, self._control = main_file.path, control_file.path
         self._device = device
         self._read: dict[str, RunSample] = {}

@@ -32,6 +32,11 @@ Room = Mapping[str, int]
 
 _STEPS_OF_ROOM = 16
 
+_UNRECORDED = 2
+"""Steps of each shape that run unrecorded first: they compile kernels and make the optimisers' state."""
+
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class DeviceJets:
@@ -177,12 +182,6 @@ def _rounded(fullest: int) -> int:
     # Fine enough to waste little, coarse beside the spread between batches.
     step = max(64, 1 << max(0, fullest.bit_length() - _STEPS_OF_ROOM.bit_length()))
     return -(-fullest // step) * step
-
-
-_UNRECORDED = 2
-"""Steps of each shape that run unrecorded first: they compile kernels and make the optimisers' state."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

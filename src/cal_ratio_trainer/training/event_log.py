@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.plotting.catalogue import epoch_plot_names
-from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.stored import HistoryRow
 from cal_ratio_trainer.training.monitoring import (
     end_of_epoch,
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 class EventLog:
     """Event file of a run; made by `event_log`."""
 
-    def __init__(self, writer: "EventFileWriter", run: Run, settings: TrainSettings) -> None:
+    def __init__(self, writer: "EventFileWriter", run: RunFolder, settings: TrainSettings) -> None:
         self._writer, self._run, self._settings = writer, run, settings
         self._epochs = self._next_images = 0
         self._epochs_per_image = -(-settings.epochs // _EPOCHS_WITH_IMAGES)
@@ -101,7 +101,7 @@ class EventLog:
 
 
 @contextmanager
-def event_log(run: Run, settings: TrainSettings, history: Sequence[HistoryRow]) -> Iterator[EventLog | None]:
+def event_log(run: RunFolder, settings: TrainSettings, history: Sequence[HistoryRow]) -> Iterator[EventLog | None]:
     """Opens the event file of a run in its folder `tensorboard`; None if it is switched off or cannot be imported.
 
     A continued run is written again from its first epoch: one file, no epoch twice, and current names throughout.

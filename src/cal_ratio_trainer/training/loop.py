@@ -3,10 +3,11 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,22 +20,21 @@ from cal_ratio_trainer.evaluation.c2st import NOT_COMPUTED, c2st_of_control_jets
 from cal_ratio_trainer.evaluation.ks import ks_of_control_jets
 from cal_ratio_trainer.evaluation.roc import roc_auc, roc_auc_error
 from cal_ratio_trainer.evaluation.scored import ScoredJets
-from cal_ratio_trainer.evaluation.summary import figures_of_regions
+from cal_ratio_trainer.evaluation.summary import TestFigures, figures_of_regions
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.domain.base import ControlJets, StepSums
 from cal_ratio_trainer.progress import ProgressLine, duration, progress, with_prefix
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, histograms_of, ranges_of
+from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.networks import remove_network, write_network
 from cal_ratio_trainer.runs.recommendation import epochs_without_progress, kept_epochs, ks_sums, lacks_control_region
 from cal_ratio_trainer.runs.record import Timings
-from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import HISTORY_NAMES, HistoryRow, write_history
 from cal_ratio_trainer.training.checkpoint import TrainingState, save_checkpoint
 from cal_ratio_trainer.training.optimizers import learning_rate_at
 from cal_ratio_trainer.training.setup import Training
 from cal_ratio_trainer.training.signals import StopRequest, TrainingStopped
 from cal_ratio_trainer.training.step import StepJets
-from cal_ratio_trainer.training.test_part import scored_control, scored_main
 from cal_ratio_trainer.workers.executor import prefetched
 
 _MAX_C2ST_JETS, _TRAINED_PER_C2ST_JET = 20_000, 50
@@ -45,25 +45,61 @@ class TrainingDiverged(UserError):
 
 
 class Observer:
-    """Follows, from outside, a training by a single process; this base does nothing.
+    """Follows a training from outside, in its first process; this base does nothing.
 
     Attributes:
-        reason: sentence on why the training is to end before its next epoch; empty where it goes on.
-        draws: the training draws its plots.
+        reason: sentence on why the training is to end before its next epoch; empty if it goes on.
     """
 
     reason = ""
-    draws = True
 
-    def begin(self, run: Run) -> None:
-        """Hook before the first epoch, when the run has its folder; no-op by default."""
+    def prepare(self, settings: TrainSettings) -> None:
+        """Hook before the training files are read. Raises UserError for settings that it cannot serve."""
 
-    def figures(self, main: ScoredJets) -> HistoryRow:
+    @contextmanager
+    def following(
+        self, run: RunFolder, training: Training, history: Sequence[HistoryRow], record: Mapping[str, Any]
+    ) -> Iterator[None]:
+        """Encloses the epochs and the last files of a training.
+
+        Args:
+            run: folder of the run, which has its settings and its record.
+            training: the training.
+            history: a row for each finished epoch of a run that goes on.
+            record: content of run.json.
+        """
+        yield
+
+    def columns(self, main: ScoredJets) -> HistoryRow:
         """Returns further columns of the history, from the scores of the main validation part after an epoch."""
         return {}
 
+    def after_epoch(self, history: Sequence[HistoryRow], histograms: EpochHistograms, seconds_left: float) -> None:
+        """Hook before the checkpoint of each epoch.
+
+        Args:
+            history: a row for each epoch so far.
+            histograms: score histograms of the newest epoch.
+            seconds_left: estimated time until the last epoch ends. [s]
+        """
+
     def see(self, history: Sequence[HistoryRow]) -> None:
         """Hook between two epochs; sets `reason` to end the training."""
+
+    def evaluated(self, figures: TestFigures) -> None:
+        """Hook after the last evaluation of the test part, also of a run that was stopped."""
+
+    def drawn(self) -> dict[str, Any]:
+        """Waits for all figures of the run. Returns their number and cost for run.json; empty without figures."""
+        return {}
+
+    def ended(self, run: RunFolder, figures: TestFigures | None) -> None:
+        """Hook after the record of a run says that it has ended.
+
+        Args:
+            run: its folder.
+            figures: metrics on the test part; None if the training was stopped or failed.
+        """
 
 
 NO_OBSERVER = Observer()
@@ -81,16 +117,14 @@ class TrainingLoop:
         run: folder of the run.
         run_id: `id` of run.json; None for a run of an earlier version, and in processes that write no files.
         patience_from: epoch from which early stopping counts.
-        after_epoch: called with the history and the newest epoch's histograms before each epoch's checkpoint.
-        observer: follows the training; where several processes share it there is none.
+        observer: follows the training.
         timings: seconds by stage.
     """
 
     training: Training
-    run: Run
+    run: RunFolder
     run_id: str | None = None
     patience_from: int = 0
-    after_epoch: Callable[[list[HistoryRow], EpochHistograms], None] = lambda history, histograms: None
     observer: Observer = NO_OBSERVER
     timings: Timings = field(default_factory=Timings)
 
@@ -146,26 +180,28 @@ class TrainingLoop:
         self._refuse_divergence(state.epoch, sums)
         self._require_equal_weights()
         stepped = time.perf_counter()
-        main = self._logits(self.training.data.main.positions(Part.VALIDATION))
-        control = self._logits(self.training.data.control_positions(Part.VALIDATION))
-        shows_test = settings.epoch_plots_of == "test"
-        test = self._logits(self.training.data.main.positions(Part.TEST)) if shows_test else None
-        judged = self._logits(self.training.data.judged_positions(Part.VALIDATION))
+        data, shows_test = self.training.data, settings.epoch_plots_of == "test"
+        main, control = (
+            self._logits(data.main.positions(Part.VALIDATION)),
+            self._logits(data.control_positions(Part.VALIDATION)),
+        )
+        test = self._logits(data.main.positions(Part.TEST)) if shows_test else None
+        judged = self._logits(data.judged_positions(Part.VALIDATION))
         state = replace(state, epoch=state.epoch + 1, step=0, sums=None)
         if ranks.is_first:
-            row, histograms = evaluate_epoch(self.training, sums, main, control, test)
+            row, histograms, scored = evaluate_epoch(self.training, sums, main, control, test)
             evaluated = time.perf_counter()
-            row |= c2st_columns(self.training, control, state.epoch, epochs)
-            row |= region_columns(self.training, control, judged, state.epoch, epochs)
+            row |= region_columns(self.training, scored["control"], judged, state.epoch, epochs)
             if settings.schedule != "constant":
                 row["learning_rate"] = step.learning_rate
-            row |= self.observer.figures(scored_main(self.training.data, Part.VALIDATION, main))
+            row |= self.observer.columns(scored["main"])
             validated = time.perf_counter()
             self.timings.c2st += validated - evaluated
             state = replace(state, history=[*state.history, row])
             self.run.refuse_removed(self.run_id)
             write_epoch(self.run, self.run_id, self.training, state.history, histograms)
-            self.after_epoch(state.history, histograms)
+            seconds = (sum(self.timings.epochs) + time.perf_counter() - begin) / (len(self.timings.epochs) + 1)
+            self.observer.after_epoch(state.history, histograms, (epochs - len(state.history)) * seconds)
             self._checkpoint(state)
             self.timings.add_epoch(begin, stepped, validated, main_jets)
             self._report(state.history, epochs, line)
@@ -188,18 +224,15 @@ class TrainingLoop:
         return signal_number != 0
 
     def _is_to_end_early(self, history: list[HistoryRow]) -> bool:
-        """True in all processes where the first, which alone has the history, has seen no progress for long enough.
-
-        Also where an observer has a reason.
-        """
-        patience, ranks = self.training.settings.early_stopping, self.training.ranks
-        self.observer.see(history)
-        if self.observer.reason:
-            return True
-        if patience is None:
-            return False
-        waited = min(epochs_without_progress(history), len(history) - self.patience_from)
-        return ranks.all_reduce_max(int(ranks.is_first and waited >= patience)) == 1
+        """True in all processes if the first, which has the history, sees no progress or its observer has a reason."""
+        patience, is_over = self.training.settings.early_stopping, False
+        if self.training.ranks.is_first:
+            self.observer.see(history)
+            is_over = bool(self.observer.reason)
+            if patience is not None and not is_over:
+                waited = min(epochs_without_progress(history), len(history) - self.patience_from)
+                is_over = waited >= patience
+        return self.training.ranks.all_reduce_max(int(is_over)) == 1
 
     def _refuse_divergence(self, epoch: int, sums: StepSums) -> None:
         loss, _ = sums.mean("main")
@@ -247,8 +280,8 @@ class TrainingLoop:
 
 def evaluate_epoch(
     training: Training, sums: StepSums, main_logits: Tensor, control_logits: Tensor, test_logits: Tensor | None = None
-) -> tuple[HistoryRow, EpochHistograms]:
-    """Row of the history and histograms of an epoch.
+) -> tuple[HistoryRow, EpochHistograms, dict[str, ScoredJets]]:
+    """Row of the history and histograms of an epoch, and the validation parts 'main' and 'control' with their scores.
 
     Losses, accuracies, AUC and K-S come from the whole validation part, in inference mode; training losses and
     accuracies are means over the epoch's mini-batches. Epochs are chosen by these.
@@ -260,77 +293,58 @@ def evaluate_epoch(
         test_logits: the same of the main test part, for its histograms; None takes those of the validation part.
     """
     data = training.data
-    main = scored_main(data, Part.VALIDATION, main_logits)
-    control = scored_control(data, data.control, Part.VALIDATION, control_logits)
+    main = data.scored_main(Part.VALIDATION, main_logits)
+    control = data.scored_control(data.control, Part.VALIDATION, control_logits)
     ks = ks_of_control_jets(control, ranges_of(training.settings.pt_ranges, data.control.metadata.scaling))
     row = _losses(training, sums, main_logits, control_logits)
     if len(control):
         row |= ks.to_dict()
     row["val_auc"] = roc_auc(main)
-    events = data.main.events[data.main.positions(Part.VALIDATION)]
-    row["val_auc_error"] = roc_auc_error(main, events)
+    row["val_auc_error"] = roc_auc_error(main, data.main.events[data.main.positions(Part.VALIDATION)])
     # Every history has the earlier program's columns: NaN without control region, or without adversary.
     row = {name: row.pop(name, math.nan) for name in HISTORY_NAMES} | row
     if test_logits is None:
-        return row, histograms_of(main, control, ks)
-    return row, histograms_of(scored_main(data, Part.TEST, test_logits), control, ks, "test")
-
-
-def c2st_columns(training: Training, control_logits: Tensor, done: int, epochs: int) -> HistoryRow:
-    """C2ST of the control validation part, for the history; NaN in epochs without, nothing without control region.
-
-    Its time has to be small beside that of the training, and the result must not depend on time: it reads one jet at
-    most for every `_TRAINED_PER_C2ST_JET` main jets that were trained on since the last one.
-
-    Args:
-        training: the training.
-        control_logits: [jets, 3] without dropout, of the control validation part.
-        done: number of finished epochs, this one included.
-        epochs: planned number of epochs.
-    """
-    settings, data = training.settings, training.data
-    if not settings.c2st_every or not len(data.control.positions(Part.VALIDATION)):
-        return {}
-    if done % settings.c2st_every and done < epochs:
-        return NOT_COMPUTED.named("c2st")
-    control = scored_control(data, data.control, Part.VALIDATION, control_logits)
-    return c2st_of_control_jets(control, settings.seed, max_jets=_c2st_jets(training, done)).overall.named("c2st")
-
-
-def _c2st_jets(training: Training, done: int) -> int:
-    """Number of jets that each C2ST of an epoch reads at most; `done` as in `c2st_columns`."""
-    trained = len(training.sampler.main) * min(done, training.settings.c2st_every)
-    tests = len(training.data.regions) + 1 if training.data.compares_regions else 1
-    return min(_MAX_C2ST_JETS, trained // _TRAINED_PER_C2ST_JET) // tests
+        histograms = histograms_of(main, control, ks)
+    else:
+        histograms = histograms_of(data.scored_main(Part.TEST, test_logits), control, ks, "test")
+    return row, histograms, {"main": main, "control": control}
 
 
 def region_columns(
-    training: Training, control_logits: Tensor, judged_logits: Tensor, done: int, epochs: int
+    training: Training, control: ScoredJets, judged_logits: Tensor, done: int, epochs: int
 ) -> HistoryRow:
-    """K-S and C2ST of each of several control regions, and of those that are judged only, for the history.
+    """C2ST of the control regions; if there are several, or some that are judged only, K-S and C2ST of each.
+
+    C2ST is NaN in epochs without. Its time has to be small beside that of the training, and the result must not depend
+    on time: it reads one jet at most for every `_TRAINED_PER_C2ST_JET` main jets that were trained on since the last
+    one.
 
     Args:
         training: the training.
-        control_logits, judged_logits: [jets, 3] without dropout, of the validation parts.
-        done, epochs: see `c2st_columns`.
+        control: scored validation part of the control regions that are trained on.
+        judged_logits: [jets, 3] without dropout, of the validation part of the regions that are judged only.
+        done: number of finished epochs, this one included.
+        epochs: planned number of epochs.
     """
-    settings, data = training.settings, training.data
+    settings, data, row = training.settings, training.data, HistoryRow()
+    every = settings.c2st_every
+    is_due = every > 0 and (done % every == 0 or done >= epochs)
+    tests = len(data.regions) + 1 if data.compares_regions else 1
+    jets = min(_MAX_C2ST_JETS, len(training.sampler.main) * min(done, every) // _TRAINED_PER_C2ST_JET) // tests
+    if every and len(control):
+        c2st = c2st_of_control_jets(control, settings.seed, max_jets=jets).overall if is_due else NOT_COMPUTED
+        row |= c2st.named("c2st")
     if not data.compares_regions:
-        return {}
-    control = scored_control(data, data.control, Part.VALIDATION, control_logits)
-    judged = None if data.judged is None else scored_control(data, data.judged, Part.VALIDATION, judged_logits)
+        return row
+    judged = None if data.judged is None else data.scored_control(data.judged, Part.VALIDATION, judged_logits)
     pt_ranges = ranges_of(settings.pt_ranges, data.control.metadata.scaling)
-    is_due = settings.c2st_every and not (done % settings.c2st_every and done < epochs)
-    seed = settings.seed if is_due else None
-    row = HistoryRow()
-    for region in figures_of_regions(control, judged, pt_ranges, seed, _c2st_jets(training, done)):
+    for region in figures_of_regions(control, judged, pt_ranges, settings.seed if is_due else None, jets):
         for name, value in region.ks.to_dict().items():
-            # Sums over the pt ranges; figures of each range are in those of the test part.
+            # Sums over the pt ranges; metrics of each range are in those of the test part.
             if name.removeprefix("ks_").partition("_")[2] in ("hist", "expected", "spread", "excess"):
                 row[f"cr_{region.name}_{name}"] = value
-        if settings.c2st_every:
-            c2st = region.c2st.overall if region.c2st is not None else NOT_COMPUTED
-            row |= c2st.named(f"cr_{region.name}_c2st")
+        if every:
+            row |= (region.c2st.overall if region.c2st is not None else NOT_COMPUTED).named(f"cr_{region.name}_c2st")
     return row
 
 
@@ -354,7 +368,7 @@ def _losses(training: Training, sums: StepSums, main_logits: Tensor, control_log
 
 
 def write_epoch(
-    run: Run, run_id: str | None, training: Training, history: list[HistoryRow], histograms: EpochHistograms
+    run: RunFolder, run_id: str | None, training: Training, history: list[HistoryRow], histograms: EpochHistograms
 ) -> None:
     """Writes the newest network, weights that are kept, history and histograms; removes weights no longer kept."""
     network, settings, epoch = training.step.network, training.settings, len(history) - 1
@@ -369,7 +383,7 @@ def write_epoch(
             remove_network(run.weights_file(earlier))
 
 
-def command_to_go_on(run: Run) -> str:
+def command_to_go_on(run: RunFolder) -> str:
     """Command with which a user continues a run, or the set that it belongs to."""
     model = run.numbered_folder.parent
     place = f"--output_path {model.parent} " if model.parent != Path(TrainSettings.defaults()["output_path"]) else ""

@@ -13,8 +13,8 @@ from typing import Any
 from cal_ratio_trainer.config.training import MLFLOW_ADDRESS, TrainSettings
 from cal_ratio_trainer.errors import UserError, harmless
 from cal_ratio_trainer.evaluation.summary import TestFigures
+from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.recommendation import recommended_epoch
-from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import HistoryRow
 from cal_ratio_trainer.training.monitoring import end_of_epoch, epoch_metrics, hyper_parameters, merit_metrics
 from cal_ratio_trainer.training.signals import TrainingStopped
@@ -56,7 +56,7 @@ def require_mlflow(settings: TrainSettings) -> None:
 class MlflowLog:
     """MLflow run of a run; made by `mlflow_log`. A failure is a warning, and its data are sent again later."""
 
-    def __init__(self, address: str, run: Run, settings: TrainSettings, record: Mapping[str, Any]) -> None:
+    def __init__(self, address: str, run: RunFolder, settings: TrainSettings, record: Mapping[str, Any]) -> None:
         self._address, self._run, self._settings, self._record = address, run, settings, record
         self._history: Sequence[HistoryRow] = ()
         self._figures: TestFigures | None = None
@@ -186,7 +186,7 @@ class MlflowLog:
 
 @contextmanager
 def mlflow_log(
-    run: Run, settings: TrainSettings, history: Sequence[HistoryRow], record: Mapping[str, Any]
+    run: RunFolder, settings: TrainSettings, history: Sequence[HistoryRow], record: Mapping[str, Any]
 ) -> Iterator[MlflowLog | None]:
     """Opens the MLflow run of a run, the earlier one of a continued run; None if the setting `mlflow` is null.
 

@@ -12,7 +12,7 @@ from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.summary import TestFigures
 from cal_ratio_trainer.jets.labels import Label
-from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.folder import RunFolder
 
 _NAMES = {
     "original_lossf": "loss/training",
@@ -145,7 +145,7 @@ def _as_parameter(value: object) -> bool | int | float | str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def end_of_epoch(run: Run, epoch: int) -> float:
+def end_of_epoch(run: RunFolder, epoch: int) -> float:
     """Time at which an epoch of a run ended; now where the run does not know. [s since 1970]"""
     try:
         return run.histograms_file(epoch).stat().st_mtime

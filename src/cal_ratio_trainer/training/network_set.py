@@ -16,7 +16,7 @@ from cal_ratio_trainer.config.base import FigureSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import SetRule, set_rule_of
 from cal_ratio_trainer.files.leases import held_in_turn
-from cal_ratio_trainer.runs.finding import new_run, runs_of
+from cal_ratio_trainer.runs.finding import runs_of
 from cal_ratio_trainer.runs.record import machine, now, versions
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import DIVERGED, FINISHED, RUNNING, RunError
@@ -109,7 +109,7 @@ def new_set(settings: TrainSettings) -> NetworkSet:
     rule = set_rule_of(settings)
     if rule is None:
         raise ValueError("these settings have neither folds nor seeds")
-    run = new_run(settings.output_path, settings.model_name)
+    run = Run.make(settings.output_path, settings.model_name)
     digests = run.write_settings(settings.model_copy(update={rule.word: None}))
     run.write_record(
         {

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cal_ratio_trainer.config.training import Schedule
+from cal_ratio_trainer.config.learning import Schedule
 
 _WARM_UP = 0.03
 """Share of the steps in which `warmup_cosine` rises."""

@@ -14,8 +14,8 @@ from cal_ratio_trainer.plotting import Drawing, figure_labels
 from cal_ratio_trainer.plotting.catalogue import epoch_drawings, epoch_plot_names, final_drawings
 from cal_ratio_trainer.plotting.pool import DrawingPool
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ranges_of
-from cal_ratio_trainer.runs.figures import drawings_of_history, history_references
-from cal_ratio_trainer.runs.run import Run
+from cal_ratio_trainer.runs.figures import drawings_of_history, stored_references
+from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.stored import HistoryRow
 from cal_ratio_trainer.workers.executor import available_cores
 
@@ -37,20 +37,20 @@ class RunPlots:
         undrawn: after `finish`, the names of plots that could not be drawn, each with the reason.
     """
 
-    def __init__(self, run: Run, settings: TrainSettings, data: TrainingData, *, draws: bool = True) -> None:
+    def __init__(self, run: RunFolder, settings: TrainSettings, data: TrainingData, *, draws: bool = True) -> None:
         """Prepares drawing; processes start with the first plot.
 
         Args:
-            run: folder of the plots.
+            run: folder of the plots; its record has the reference lines of the histories.
             settings: choice of plots, number of processes, labels.
-            data: gives the reference lines of the histories, and tells whether the jets are a demo's.
+            data: tells whether the jets are a demo's, and whether there is a control region.
             draws: draw anything; otherwise the plots are left to `cr_trainer plot --run`.
         """
         self._run, self._settings, self._draws = run, settings, draws
         self._labels = figure_labels(settings, *(sample.data_taking for sample in data.samples.values()))
         self._scaling = data.control.metadata.scaling
         self._with_control = "control" in data.samples
-        self.references = history_references(data, settings)
+        self._references = stored_references(run.read_record())
         cores = max(1, available_cores() // 2)
         self._processes = cores if settings.plot_processes is None else settings.plot_processes
         self._pool = DrawingPool(self._processes)
@@ -139,15 +139,11 @@ class RunPlots:
             "not_drawn": self.undrawn,
         }
 
-    def references_as_json(self) -> dict[str, float | None]:
-        """Reference lines of the histories, with which they can be drawn without the data."""
-        return self.references.to_dict()
-
     def _submit(self, drawings: Iterable[Drawing], epoch: int) -> None:
         self._pool.submit(drawings, self._run.path, self._labels, order=epoch)
 
     def _histories(self) -> list[Drawing]:
-        return drawings_of_history(self.history, self.references, self._settings.has_adversary)
+        return drawings_of_history(self.history, self._references, self._settings.has_adversary)
 
     def _draw_earlier(self, epoch: int, row: HistoryRow) -> None:
         try:

@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.config.learning import NetworkSettings
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
 from cal_ratio_trainer.datasets.data_table import data_sentences
@@ -38,15 +41,18 @@ from cal_ratio_trainer.network.engine import (
 )
 from cal_ratio_trainer.network.layers import Activation, Dense
 from cal_ratio_trainer.network.shape import HIDDEN_WIDTHS, NetworkShape, branch_shape
-from cal_ratio_trainer.runs.record import DataFile, training_files
-from cal_ratio_trainer.training.continuation import Start
+from cal_ratio_trainer.runs.record import DataFile, no_demo, training_files
 from cal_ratio_trainer.training.cuda_graph import StaticStep
 from cal_ratio_trainer.training.memory_plan import MemoryPlan, OutOfMemory, lacks_memory, memory_plan
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
 from cal_ratio_trainer.training.sampler import Sampler, mini_batches, new_sampler
 from cal_ratio_trainer.training.signals import stopped_at_once
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.workers.child import ChildDied
+
+if TYPE_CHECKING:
+    from cal_ratio_trainer.simulation.demo_data import DemoFiles
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _JETS = 64
@@ -54,87 +60,6 @@ _JETS_OF_SPREADS = 50_000
 """Maximum number of jets from which mean and spread of the inputs are computed."""
 _NOTICE_AFTER_S = 1.0
 _COMPILE_TIMEOUT_S = 60.0
-
-
-def keep_freed_memory() -> bool:
-    """Keeps freed memory in the process instead of giving it back to the system after every tensor.
-
-    A step allocates and frees the same hundreds of megabytes again and again; with glibc's defaults each time in fresh
-    pages, which the kernel must clear first: twice the time of a step. Only glibc has this setting (`mallopt(3)`).
-
-    Returns:
-        True where it was set.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    # Large tensors must not have mappings of their own: these are given back whatever the other settings say.
-    settings = ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_MAX, 0), (_TOP_PAD, 64 * 1024 * 1024))
-    done = all(mallopt(name, value) == 1 for name, value in settings)
-    _log.debug("freed memory is kept: %s", done)
-    return done
-
-
-@contextmanager
-def restored_threads() -> Iterator[None]:
-    """Restores PyTorch's number of CPU threads after the block: it is a setting of the process, not of one training."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def compile_loops(step: TrainingStep, data: JetTensors, say: Callable[[str], None]) -> float:
-    """Compiles the engine's loops with passes of a few jets, so that no measured step includes compiling.
-
-    No weight changes.
-
-    Args:
-        step: holds the network.
-        data: all jets.
-        say: receives a notice where compiling takes longer than a second.
-
-    Returns:
-        Duration. [s]
-    """
-    begin = time.perf_counter()
-    notice = "compiling what computes the network, once on a machine: some ten seconds"
-    timer = threading.Timer(_NOTICE_AFTER_S, say, [notice])
-    timer.start()
-    try:
-        if engine_for(data.device, torch.float32, step.classifier.engine) is Engine.NUMBA:
-            _compile_in_two_processes()
-        batch = data.batch(np.arange(min(_JETS, len(data.target))))
-        masks = DropoutSource(step.dropout, (step.seed,), data.device)
-        with torch.no_grad():
-            step.classifier(batch)
-            step.classifier(batch, masks)
-        step.classifier(batch, masks).sum().backward()
-        step.classifier_optimizer.zero_grad()
-        if data.device.type == "cuda":
-            torch.cuda.synchronize()
-    finally:
-        timer.cancel()
-    return time.perf_counter() - begin
-
-
-def _compile_in_two_processes() -> None:
-    """Compiles the loops of dense layers here and those of the recurrence in a child, unless they are cached."""
-    from cal_ratio_trainer.network.kernels.cpu.recurrence import compiling_beside
-
-    with compiling_beside() as child:
-        if child is None:
-            return
-        layers = [Dense(1, 1, torch.Generator()) for _ in range(2)]
-        plan = ChainPlan((Activation(0.0, None, True, Engine.NUMBA, None),), transposed=True)
-        dense_chain(torch.zeros(1, 1), layers, plan).sum().backward()  # type: ignore[no-untyped-call]
-        with suppress(ChildDied):
-            child.receive(_COMPILE_TIMEOUT_S)
-
 
 _log = logging.getLogger(__name__)
 
@@ -156,6 +81,10 @@ class LoadedData:
     tensors: JetTensors
     place: DataPlace
     seconds: float
+
+
+LoadFiles = Callable[[TrainSettings, Ranks], LoadedData]
+"""Reads the training files for a training, or takes those that an earlier training has read."""
 
 
 @dataclass(frozen=True)
@@ -225,16 +154,14 @@ class Training:
         return fitting
 
 
-def set_up(
-    start: Start, say: Callable[[str], None], ranks: Ranks = ALONE, loaded: LoadedData | None = None
-) -> Training:
+def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE, load: LoadFiles | None = None) -> Training:
     """Reads the data and makes the networks; compiles what computes them.
 
     Args:
         start: settings, and the run to go on with, if any.
         say: receives what a user should read.
         ranks: the processes that share the training.
-        loaded: the training files, if they have been read already.
+        load: reads the training files; None takes `load_data`, without the demo.
 
     Raises:
         TrainingStopped: SIGTERM.
@@ -249,7 +176,7 @@ def set_up(
     torch.set_num_threads(start.threads or settings.threads or ranks.threads)
     with stopped_at_once():
         ranks.select_device(settings.device)
-        loaded = loaded or load_data(settings, ranks)
+        loaded = (load or load_data)(settings, ranks)
         schema = loaded.tensors.schema
         initial = start.initial.read(network_shape(settings, schema)) if start.initial else None
         for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
@@ -263,18 +190,21 @@ def set_up(
     return Training(start, loaded, sampler, step, ranks, compiling_s)
 
 
-def load_data(settings: TrainSettings, ranks: Ranks = ALONE) -> LoadedData:
+def load_data(
+    settings: TrainSettings, ranks: Ranks = ALONE, make_demo: "Callable[[Path | None], DemoFiles]" = no_demo
+) -> LoadedData:
     """Finds the training files and reads them to where the network reads them.
 
     Args:
         settings: of the training.
         ranks: the processes that share it.
+        make_demo: see `training_files`.
 
     Raises:
         UserError: a file, or a setting with it, cannot be used.
     """
     begin = time.perf_counter()
-    files = training_files(settings)
+    files = training_files(settings, make_demo)
     chosen = choose_training_data(settings, *(file.path for file in files))
     device, shape = chosen_device(settings.device), network_shape(settings, chosen.schema)
     epoch = step_size(settings, chosen)
@@ -294,7 +224,7 @@ def engine_of(settings: TrainSettings, device: torch.device) -> Engine:
     return engine_for(device, torch.float32, encoder_named(settings.encoder).engine(settings.engine))
 
 
-def network_shape(settings: TrainSettings, schema: Schema = CALRATIO_2019) -> NetworkShape:
+def network_shape(settings: NetworkSettings, schema: Schema = CALRATIO_2019) -> NetworkShape:
     """The classifier that the settings describe, for jets of a schema."""
     branches = (
         ("clusters", settings.cluster_filters, settings.cluster_lstm_nodes),
@@ -356,22 +286,7 @@ def new_step(
     # A recorded step reads its mini-batch at once, alone, and on the GPU.
     at_once = settings.accumulate == 1 and loaded.place.place is Place.DEVICE and ranks.place.processes == 1
     recorded = settings.cuda_graph and at_once and engine is Engine.TRITON and device.type == "cuda"
-    return (StaticStep if recorded else TrainingStep)(
-        classifier,
-        domain,
-        settings.learning_rate,
-        adversary_learning_rate=settings.adversary_learning_rate,
-        optimizer=settings.optimizer,
-        weight_decay=settings.weight_decay,
-        clip_gradient=settings.clip_gradient,
-        auxiliary_weight=settings.auxiliary_weight,
-        average_weights=settings.average_weights,
-        regularization=settings.regularization,
-        dropout=settings.dropout,
-        seed=settings.network_seed,
-        pieces=settings.accumulate,
-        ranks=ranks,
-    )
+    return (StaticStep if recorded else TrainingStep)(classifier, domain, settings, ranks)
 
 
 def _new_classifier(
@@ -416,3 +331,83 @@ def notices(settings: TrainSettings) -> Iterator[str]:
             yield f"matmul_precision {settings.matmul_precision} has no effect: it is for GPUs, and this runs on a CPU"
         if settings.data_place == "host":
             yield "data_place host has no effect: on a CPU the jets lie in the host's memory anyway"
+
+
+@contextmanager
+def restored_threads() -> Iterator[None]:
+    """Restores PyTorch's number of CPU threads after the block: it is a setting of the process, not of one training."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def keep_freed_memory() -> bool:
+    """Keeps freed memory in the process instead of giving it back to the system after every tensor.
+
+    A step allocates and frees the same hundreds of megabytes again and again; with glibc's defaults each time in fresh
+    pages, which the kernel must clear first: twice the time of a step. Only glibc has this setting (`mallopt(3)`).
+
+    Returns:
+        True where it was set.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    # Large tensors must not have mappings of their own: these are given back whatever the other settings say.
+    settings = ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_MAX, 0), (_TOP_PAD, 64 * 1024 * 1024))
+    done = all(mallopt(name, value) == 1 for name, value in settings)
+    _log.debug("freed memory is kept: %s", done)
+    return done
+
+
+def compile_loops(step: TrainingStep, data: JetTensors, say: Callable[[str], None]) -> float:
+    """Compiles the engine's loops with passes of a few jets, so that no measured step includes compiling.
+
+    No weight changes.
+
+    Args:
+        step: holds the network.
+        data: all jets.
+        say: receives a notice where compiling takes longer than a second.
+
+    Returns:
+        Duration. [s]
+    """
+    begin = time.perf_counter()
+    notice = "compiling what computes the network, once on a machine: some ten seconds"
+    timer = threading.Timer(_NOTICE_AFTER_S, say, [notice])
+    timer.start()
+    try:
+        if engine_for(data.device, torch.float32, step.classifier.engine) is Engine.NUMBA:
+            _compile_in_two_processes()
+        batch = data.batch(np.arange(min(_JETS, len(data.target))))
+        masks = DropoutSource(step.dropout, (step.seed,), data.device)
+        with torch.no_grad():
+            step.classifier(batch)
+            step.classifier(batch, masks)
+        step.classifier(batch, masks).sum().backward()
+        step.classifier_optimizer.zero_grad()
+        if data.device.type == "cuda":
+            torch.cuda.synchronize()
+    finally:
+        timer.cancel()
+    return time.perf_counter() - begin
+
+
+def _compile_in_two_processes() -> None:
+    """Compiles the loops of dense layers here and those of the recurrence in a child, unless they are cached."""
+    from cal_ratio_trainer.network.kernels.cpu.recurrence import compiling_beside
+
+    with compiling_beside() as child:
+        if child is None:
+            return
+        layers = [Dense(1, 1, torch.Generator()) for _ in range(2)]
+        plan = ChainPlan((Activation(0.0, None, True, Engine.NUMBA, None),), transposed=True)
+        dense_chain(torch.zeros(1, 1), layers, plan).sum().backward()  # type: ignore[no-untyped-call]
+        with suppress(ChildDied):
+            child.receive(_COMPILE_TIMEOUT_S)

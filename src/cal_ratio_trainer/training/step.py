@@ -4,13 +4,13 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.jets.ragged import IndexArray
 from cal_ratio_trainer.network.batch import Batch, JetTensors
 from cal_ratio_trainer.network.classifier import Classifier, logits_of
@@ -107,20 +107,11 @@ class TrainingStep:
     """Networks, optimisers, and the work of one step.
 
     Args:
-        classifier: the network.
+        classifier: the network; with auxiliary heads if `settings.auxiliary_weight` is not 0.
         domain: makes data and simulation agree; None trains on main jets alone.
-        learning_rate: of the classifier, until `set_learning_rate` changes it.
-        adversary_learning_rate: of the domain loss's own parameters; None takes `learning_rate`. It stays constant.
-        optimizer: of the classifier; the domain loss has Nadam.
-        weight_decay: of AdamW.
-        clip_gradient: largest norm of the classifier's gradient, penalties included; None sets no limit.
-        average_weights: decay of the average of the classifier's weights; None keeps none.
-        auxiliary_weight: weight of the mean loss of the classifier's auxiliary heads; 0 where it has none.
-        regularization: strength of both the L1 and the L2 penalty on the penalised kernels.
-        dropout: rate of all dropout layers.
-        seed: of the dropout masks.
-        pieces: number of pieces in which a mini-batch goes through the classifier, gradients added up; the step is the
-            same but for dropout masks and rounding.
+        settings: optimiser of the classifier, learning rates, penalty on kernels, dropout and seed of its masks, limit
+            on the gradient, average of the weights, and pieces in which a mini-batch goes through the classifier.
+            The step in pieces is the same but for dropout masks and rounding.
         ranks: the processes that share a mini-batch; the step is the same but for rounding.
     """
 
@@ -128,35 +119,21 @@ class TrainingStep:
     """True where steps are recorded as CUDA graphs and replayed."""
 
     def __init__(
-        self,
-        classifier: Classifier,
-        domain: DomainLoss | None,
-        learning_rate: float,
-        *,
-        adversary_learning_rate: float | None = None,
-        optimizer: Literal["nadam", "adamw"] = "nadam",
-        weight_decay: float = 0.0,
-        clip_gradient: float | None = None,
-        average_weights: float | None = None,
-        auxiliary_weight: float = 0.0,
-        regularization: float,
-        dropout: float,
-        seed: int,
-        pieces: int = 1,
-        ranks: Ranks = ALONE,
+        self, classifier: Classifier, domain: DomainLoss | None, settings: TrainSettings, ranks: Ranks = ALONE
     ) -> None:
-        self.classifier, self.domain, self.seed = classifier, domain, seed
-        self.regularization, self.dropout = regularization, dropout
-        self.pieces, self.ranks, self.auxiliary_weight = pieces, ranks, auxiliary_weight
-        if optimizer == "nadam":
-            self.classifier_optimizer: torch.optim.Optimizer = keras_nadam(classifier, learning_rate)
+        self.classifier, self.domain, self.ranks, self.seed = classifier, domain, ranks, settings.network_seed
+        self.regularization, self.dropout = settings.regularization, settings.dropout
+        self.pieces, self.auxiliary_weight = settings.accumulate, settings.auxiliary_weight
+        self.learning_rate = settings.learning_rate
+        if settings.optimizer == "nadam":
+            self.classifier_optimizer: torch.optim.Optimizer = keras_nadam(classifier, settings.learning_rate)
         else:
-            self.classifier_optimizer = adamw(classifier, learning_rate, weight_decay)
-        self.clip_gradient, self.average_weights = clip_gradient, average_weights
-        self._average = None if average_weights is None else copy.deepcopy(classifier).requires_grad_(False)
-        self.learning_rate = learning_rate
+            self.classifier_optimizer = adamw(classifier, settings.learning_rate, settings.weight_decay)
+        self.clip_gradient, self.average_weights = settings.clip_gradient, settings.average_weights
+        self._average = None if self.average_weights is None else copy.deepcopy(classifier).requires_grad_(False)
         if domain is not None and any(True for _ in domain.parameters()):
-            domain.optimizer = keras_nadam(domain, adversary_learning_rate or learning_rate)
+            # Its learning rate stays constant.
+            domain.optimizer = keras_nadam(domain, settings.adversary_learning_rate or settings.learning_rate)
         self._penalised = list(classifier.penalised_kernels())
 
     @property

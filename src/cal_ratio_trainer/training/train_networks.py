@@ -24,12 +24,15 @@ from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import FINISHED, IMPORTED, RUNNING, RunError, history_text
 from cal_ratio_trainer.runs.test_sample import sample_of_set, write_sample_of_set
 from cal_ratio_trainer.training.checkpoint import checkpoint_progress
-from cal_ratio_trainer.training.continuation import AUTO, Start, changed_settings, continued_start, run_to_continue
-from cal_ratio_trainer.training.loop import command_to_go_on
+from cal_ratio_trainer.training.continuation import AUTO, changed_settings, continued_start, run_to_continue
+from cal_ratio_trainer.training.finish import TrainSummary, figures_as_json
+from cal_ratio_trainer.training.loop import NO_OBSERVER, Observer, command_to_go_on
 from cal_ratio_trainer.training.network_set import NetworkSet, begun_set, joined_set, new_set, release
 from cal_ratio_trainer.training.ranks import ALONE, Ranks
+from cal_ratio_trainer.training.setup import LoadFiles
 from cal_ratio_trainer.training.signals import TrainingStopped
-from cal_ratio_trainer.training.train import ShowRun, TrainSummary, figures_as_json, show_nothing, train
+from cal_ratio_trainer.training.start import Start
+from cal_ratio_trainer.training.train import train
 from cal_ratio_trainer.workers.child import ChildDied
 
 _OF_THE_SET = ("fold", "member", "epochs")
@@ -128,7 +131,8 @@ def train_networks(
     say: Callable[[str], None],
     details: Callable[[TestFigures], str],
     ranks: Ranks = ALONE,
-    show: ShowRun = show_nothing,
+    observer: Callable[[], Observer] = lambda: NO_OBSERVER,
+    load: LoadFiles | None = None,
 ) -> NetworkSetSummary:
     """Trains the networks that are wanted, then completes the set if none is missing.
 
@@ -140,7 +144,8 @@ def train_networks(
         say: receives messages for the user while it runs.
         details: figures of merit as text, for training_details.txt.
         ranks: the processes that share each training; this one is the first.
-        show: called while the networks train, and for the set at its end.
+        observer: makes the observer of each training.
+        load: reads the training files, see `set_up`.
 
     Raises:
         TrainingStopped: SIGTERM or ^C; the set can be continued.
@@ -158,7 +163,7 @@ def train_networks(
             continue
         say(_beginning(work.rule, number, start.settings))
         try:
-            trained.append(train(start, say, details, ranks, show))
+            trained.append(train(start, say, details, ranks, observer(), load))
         finally:
             release(network_set, number)
         _refuse_to_go_on_after_signal(trained[-1], is_last=number == work.wanted[-1])
@@ -170,7 +175,6 @@ def train_networks(
             network_set.run.redraw()
         except (DrawingFailed, ChildDied, UserError, OSError) as error:
             undrawn[f"plots of {network_set.run.name}"] = str(error)
-    show(network_set.run, None)
     return NetworkSetSummary(network_set.run, tuple(trained), work.rule, figures, lacking, undrawn)
 
 

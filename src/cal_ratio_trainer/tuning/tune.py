@@ -5,9 +5,10 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cal_ratio_trainer.config.base import SchedulingSettings
 from cal_ratio_trainer.config.loading import DEFAULTS, Layers, shown
@@ -21,14 +22,19 @@ from cal_ratio_trainer.files.atomic import refuse_unusable_folder, write_text
 from cal_ratio_trainer.network.domain.base import domain_loss_named
 from cal_ratio_trainer.network.encoders.base import encoder_named
 from cal_ratio_trainer.progress import progress_shown
+from cal_ratio_trainer.runs.demo import make_demo
+from cal_ratio_trainer.runs.folder import RunFolder
 from cal_ratio_trainer.runs.initial_weights import InitialWeights
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import FINISHED as RUN_FINISHED
 from cal_ratio_trainer.runs.stored import HistoryRow
-from cal_ratio_trainer.training.continuation import Start, continued_start
-from cal_ratio_trainer.training.loop import Observer, TrainingDiverged
-from cal_ratio_trainer.training.setup import LoadedData, load_data
+from cal_ratio_trainer.training.continuation import continued_start
+from cal_ratio_trainer.training.loop import TrainingDiverged
+from cal_ratio_trainer.training.ranks import Ranks
+from cal_ratio_trainer.training.run_display import RunDisplay
+from cal_ratio_trainer.training.setup import LoadedData, Training, load_data
 from cal_ratio_trainer.training.signals import TrainingStopped
+from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from cal_ratio_trainer.tuning.objectives import MEASURES, OBJECTIVES, Point, best_point, rejection_columns
 from cal_ratio_trainer.tuning.plan import Plan
@@ -172,11 +178,8 @@ def _resumed(folder: Path, settings: TuneSettings, layers: Layers) -> StudyFile:
     return opened
 
 
-class TrialObserver(Observer):
+class TrialObserver(RunDisplay):
     """Tells the study the objectives after each epoch, and ends a trial that is clearly worse than others."""
-
-    # Plots would take a third of the time of a short trial.
-    draws = False
 
     def __init__(self, opened: StudyFile, trial: "optuna.Trial", epochs: int) -> None:
         """Begins to follow.
@@ -186,15 +189,22 @@ class TrialObserver(Observer):
             trial: the trial.
             epochs: planned number of epochs.
         """
+        # Plots would take a third of the time of a short trial.
+        super().__init__(draws=False)
         self._study, self._trial, self._epochs = opened, trial, epochs
         self._told = 0
 
-    def begin(self, run: Run) -> None:
-        """Tells the study the run of the trial."""
+    @contextmanager
+    def following(
+        self, run: RunFolder, training: Training, history: Sequence[HistoryRow], record: Mapping[str, Any]
+    ) -> Iterator[None]:
+        """Tells the study the run of the trial; see `Observer`."""
         if self._trial.user_attrs.get(RUN) != run.path.name:
             self._trial.set_user_attr(RUN, run.path.name)
+        with super().following(run, training, history, record):
+            yield
 
-    def figures(self, main: ScoredJets) -> HistoryRow:
+    def columns(self, main: ScoredJets) -> HistoryRow:
         """Returns the rejection, in a study by rejection."""
         return rejection_columns(main) if self._study.plan.objective == "rejection" else {}
 
@@ -306,18 +316,18 @@ def _trained(
             return run, time.perf_counter() - begin
         start = continued_start(run, [(DEFAULTS, {}), ("", {})])
     observer = TrialObserver(opened, trial, settings.epochs)
-    summary = train(start, lambda text: None, details, observer=observer, loaded=_loaded(settings))
-    return summary.run, time.perf_counter() - begin
+    summary = train(start, lambda text: None, details, observer=observer, load=_loaded)
+    return Run(summary.run.path), time.perf_counter() - begin
 
 
-def _loaded(settings: TrainSettings) -> LoadedData:
+def _loaded(settings: TrainSettings, ranks: Ranks) -> LoadedData:
     """The training files in memory, read again only if other jets are needed or they lie elsewhere."""
     content = settings.model_dump(mode="json", exclude=_NO_JET_DEPENDS_ON)
     key = json.dumps(content, sort_keys=True)
     if getattr(_kept, "key", None) != key:
         # The old files are freed first: there may be no room for both.
         _kept.key = _kept.data = None
-        _kept.data, _kept.key = load_data(settings), key
+        _kept.data, _kept.key = load_data(settings, ranks, make_demo), key
     data: LoadedData = _kept.data
     return data
 

@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from cal_ratio_trainer.errors import ConfigError, did_you_mean
 
+MAX_LOG_ODDS = 12.0
+"""Log-odds beyond this are taken as this: a probability of 6e-6, where a single-precision softmax still has digits."""
+
 
 class StepSums:
     """Named sums in one tensor: losses weighted as in the loss, correct predictions and jets counted.
@@ -68,10 +71,6 @@ class StepSums:
         if jets == 0:
             return float("nan"), float("nan")
         return values[f"{stage}_loss"] / jets, values[f"{stage}_correct"] / jets
-
-
-MAX_LOG_ODDS = 12.0
-"""Log-odds beyond this are taken as this: a probability of 6e-6, where a single-precision softmax still has digits."""
 
 
 @dataclass(frozen=True)

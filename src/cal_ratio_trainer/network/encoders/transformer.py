@@ -27,6 +27,9 @@ from cal_ratio_trainer.network.encoders.base import (
 from cal_ratio_trainer.network.engine import Engine, on_device
 from cal_ratio_trainer.network.layers import Dense, dropped
 
+_EXCLUDED = -1e9
+"""Score of an empty slot: its exponential is 0 beside any other."""
+
 
 class LayerNorm(nn.Module):
     """Rows with mean 0 and variance 1, times a scale, plus a bias. Source: Ba et al. 2016 (arXiv:1607.06450)."""
@@ -120,10 +123,6 @@ class TransformerBranch(nn.Module):
             shares = functional.pad(scores.view(jets, 1, length), (0, 1)).softmax(dim=-1)[:, :, :length]
             pooled.append((shares @ part.view(jets, length, x.shape[1]))[:, 0])
         return torch.cat(pooled).index_select(0, batch.inverse)
-
-
-_EXCLUDED = -1e9
-"""Score of an empty slot: its exponential is 0 beside any other."""
 
 
 class Transformer(Encoder):
