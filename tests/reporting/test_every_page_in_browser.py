@@ -18,7 +18,6 @@ from tests.reporting.test_page_in_browser import DESKTOP, IMAGES_THAT_DO_NOT_SHO
 pytestmark = pytest.mark.slow
 
 PAGES = ("run", "runs", "tune", "analyze", "compare", "score", "plot")
-BROKEN_CHARTS = "[...document.querySelectorAll('svg.plot')].filter(s => /NaN|undefined/.test(s.innerHTML)).length"
 FIRST_COLUMN = (
     "[...document.querySelector('main table:has(button)').tBodies[0].rows].map(row => row.cells[0].innerText)"
 )
@@ -36,6 +35,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     tuned = crt.tune(TuneSettings.make(**{**TINY, **files, **study}), progress=False)
     crt.list_runs(output_path=runs, html=folder / "runs.html")
     names: dict[str, Any] = {"output_path": runs, "progress": False}
+    # Trials leave no figures; drawn later, they are on the run's page.
+    crt.plot(PlotSettings.make(run="s/0", output_path=runs), progress=False)
     compared = crt.plot(
         PlotSettings.make(input_files=[main], common_plots=["jet_pt"], output_report=folder / "plot" / "report.md"),
         progress=False,
@@ -72,8 +73,7 @@ def test_a_page_shows_all_its_figures_without_scrolling_sideways(
     browser.open(pages[name], width, dark=dark)
     browser.ask("document.querySelectorAll('details').forEach(part => { part.open = true; })")
     assert browser.ask(IMAGES_THAT_DO_NOT_SHOW) == []
-    assert browser.ask(BROKEN_CHARTS) == 0
-    assert browser.ask("document.querySelectorAll('main img, svg.plot').length") > 0 or name == "runs"
+    assert browser.ask("document.querySelectorAll('main img').length") > 0 or name == "runs"
     assert browser.ask("document.documentElement.scrollWidth") <= width
     assert browser.ask("getComputedStyle(document.body).backgroundColor") == (
         "rgb(20, 23, 26)" if dark else "rgb(255, 255, 255)"

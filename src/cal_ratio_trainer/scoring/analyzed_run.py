@@ -235,13 +235,15 @@ def _set_of_networks(run: Run, of_set: SetRule, device: torch.device, rule: Rule
 
 
 def _judged_on(given: GivenFiles, run: Run) -> AnalyzedRun:
-    sample = given.sample_for(run)
     epochs = run.kept_epochs()
-    networks = {epoch: f"{run.name}/{epoch}" for epoch in epochs} or {0: f"{run.name}/{NEWEST}"}
+    names = {epoch: f"{run.name}/{epoch}" for epoch in epochs} or {0: f"{run.name}/{NEWEST}"}
+    # Found before the files are read: a run without networks fails early, and says so.
+    networks = {epoch: find_networks(name, run.numbered_folder.parents[1]) for epoch, name in names.items()}
+    sample = given.sample_for(run)
     measured: dict[int, dict[str, float]] = {}
     with progress(f"score given jets ({run.name})", len(networks), "epochs") as line:
-        for epoch, name in networks.items():
-            main, control = sample.scored_by(find_networks(name, run.numbered_folder.parents[1]).load())
+        for epoch, named in networks.items():
+            main, control = sample.scored_by(named.load())
             measured[epoch] = {"val_auc": roc_auc(main), **ks_of_control_jets(control, sample.pt_ranges).to_dict()}
             line.advance()
     return AnalyzedRun(run, sample, measured=measured)
