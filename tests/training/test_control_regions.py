@@ -154,14 +154,15 @@ def test_the_joint_distance_of_regions_has_their_shares() -> None:
     )
     second = replace(first, logits=logits)
     found = {}
-    for name, regions in {"one of them agrees": (first, second), "both alike": (first, first)}.items():
+    columns = ("logits", "is_data", "weight", "inputs")
+    for case, regions in {"one of them agrees": (first, second), "both alike": (first, first)}.items():
         jets = ControlJets(
-            *(torch.cat([getattr(each, of) for each in regions]) for of in ("logits", "is_data", "weight", "inputs")),
+            **{name: torch.cat([getattr(each, name) for each in regions]) for name in columns},
             region=(torch.arange(800) >= 400).to(torch.uint8),
         )
         for shares in ((0.9, 0.1), (0.1, 0.9)):
             loss = Distance(DomainSettings(1.0, region_shares=shares))
-            found[name, shares] = float(loss._joint(loss._table(jets)))
+            found[case, shares] = float(loss._joint(loss._table(jets)))
     assert found["one of them agrees", (0.9, 0.1)] == pytest.approx(
         9 * found["one of them agrees", (0.1, 0.9)], rel=1e-4
     )
