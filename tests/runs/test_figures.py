@@ -13,6 +13,7 @@ from cal_ratio_trainer.plotting.catalogue import epoch_plot_names
 from cal_ratio_trainer.runs.figure_data import EpochHistograms, ks_of_row, ranges_of, read_evaluation
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RunError
+from cal_ratio_trainer.training.run_display import RunDisplay
 from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 from tests.factories.files import write_training_files
@@ -39,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
         train_fraction=0.7,
         threads=1,
     )
-    run = Run(train(Start(settings), say=lambda text: None, details=lambda figures: "").run.path)
+    run = Run(train(Start(settings), lambda text: None, lambda figures: "", observer=RunDisplay()).run.path)
     main.unlink()
     control.unlink()
     return run
