@@ -284,16 +284,13 @@ def test_the_version_and_the_requirements_stand_in_the_recipe_too() -> None:
     assert dict(line.split() for line in listed) == {names.get(name, name): bound for name, bound in wanted.items()}
 
 
-def test_every_place_names_the_same_repository() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    ours = project["urls"]["Homepage"]
-    places = [*documents(), *(ROOT / ".github").rglob("*.*"), ROOT / "CITATION.cff", ROOT / "recipe" / "recipe.yaml"]
-    found = {
-        address
-        for place in places
-        for address in re.findall(r"https://github\.com/[\w-]+/CalRatioTrainer\b|(?<=git clone )\S+", place.read_text())
-    }
-    assert {address.removesuffix(".git") for address in found} == {ours}
+def test_the_earlier_program_s_repository_is_credited_only_and_nothing_is_downloaded_from_it() -> None:
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    address = re.compile(r"github\.com[/:][\w-]+/CalRatioTrainer\b(?!\))")
+    found = [name for name in tracked.split("\0")[:-1] if address.search((ROOT / name).read_text("utf-8", "ignore"))]
+    assert found == []
+    credited = [page.name for page in documents() if "(https://github.com/gordonwatts/CalRatioTrainer)" in page.read_text()]
+    assert sorted(credited) == ["README.md", "changes.md"]
 
 
 def readme() -> str:
