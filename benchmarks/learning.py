@@ -35,6 +35,7 @@ from cal_ratio_trainer.config.loading import read_packaged
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.evaluation.scored import ScoredJets
 from cal_ratio_trainer.evaluation.summary import evaluate_test_sample
+from cal_ratio_trainer.files.cache import DemoFiles
 from cal_ratio_trainer.jets import Jets
 from cal_ratio_trainer.jets.cleaning import clean_for_training
 from cal_ratio_trainer.jets.labels import CONTROL_DATA
@@ -43,7 +44,7 @@ from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.runs.folder import NEWEST
 from cal_ratio_trainer.runs.run import Run
-from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
+from cal_ratio_trainer.simulation.demo_data import make_demo_files
 from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 
@@ -268,7 +269,7 @@ def main() -> None:
     files = {}
     for seed in (TRAINING_SEED, TEST_SEED):
         data = arguments.folder / f"data{seed}"
-        files[seed] = DemoFiles(data / "main.parquet", data / "control.parquet")
+        files[seed] = DemoFiles(data, seed)
         if not data.is_dir():
             make_demo_files(
                 data, arguments.jets, arguments.jets, arguments.workers, mismodelling=arguments.mismodelling, seed=seed

@@ -18,11 +18,12 @@ from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.evaluation.bootstrap import Resampled, Resampling, resampled_aucs, resampled_ks
 from cal_ratio_trainer.evaluation.roc import QCD_AND_TENTH_OF_BIB
+from cal_ratio_trainer.files.cache import DemoFiles
 from cal_ratio_trainer.runs.recommendation import recommended_epoch
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.test_sample import RunSample, TestJets
 from cal_ratio_trainer.scoring.parts import parts_by_split
-from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
+from cal_ratio_trainer.simulation.demo_data import make_demo_files
 from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.train import train
 
@@ -119,7 +120,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     data = arguments.folder / "data"
-    files = DemoFiles(data / "main.parquet", data / "control.parquet")
+    files = DemoFiles(data)
     if not data.is_dir():
         arguments.folder.mkdir(parents=True, exist_ok=True)
         make_demo_files(data, arguments.jets, arguments.jets // 2, 2)

@@ -16,7 +16,8 @@ import cal_ratio_trainer as crt
 from benchmarks.learning import TEST_SEED, TRAINING_SEED, settings_of, table, train_job
 from cal_ratio_trainer.config.loading import load_settings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
+from cal_ratio_trainer.files.cache import DemoFiles
+from cal_ratio_trainer.simulation.demo_data import make_demo_files
 from cal_ratio_trainer.tuning.study import study_folder
 
 CASE, STUDY = "best/distance/6", "tuned"
@@ -40,7 +41,7 @@ def main() -> None:
     files = {}
     for seed, jets in ((TRAINING_SEED, arguments.jets), (TEST_SEED, arguments.test_jets)):
         data = arguments.folder / f"data{seed}"
-        files[seed] = DemoFiles(data / "main.parquet", data / "control.parquet")
+        files[seed] = DemoFiles(data, seed)
         if not data.is_dir():
             make_demo_files(data, jets, jets, 1, seed=seed)
     length = {name: getattr(arguments, name) for name in ("train_fraction", "epochs", "num_splits")}

@@ -289,7 +289,9 @@ def test_the_earlier_program_s_repository_is_credited_only_and_nothing_is_downlo
     address = re.compile(r"github\.com[/:][\w-]+/CalRatioTrainer\b(?!\))")
     found = [name for name in tracked.split("\0")[:-1] if address.search((ROOT / name).read_text("utf-8", "ignore"))]
     assert found == []
-    credited = [page.name for page in documents() if "(https://github.com/gordonwatts/CalRatioTrainer)" in page.read_text()]
+    credited = [
+        page.name for page in documents() if "(https://github.com/gordonwatts/CalRatioTrainer)" in page.read_text()
+    ]
     assert sorted(credited) == ["README.md", "changes.md"]
 
 

@@ -1,15 +1,16 @@
 """`cr_trainer plot` on the command line."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cal_ratio_trainer.files.cache import DemoFiles
 from cal_ratio_trainer.jets.store import write_jets
 from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.simulation import demo_data
-from cal_ratio_trainer.simulation.demo_data import DemoFiles
 from tests.cli.test_build import run
 from tests.factories.jets import converted_jets, converted_metadata
 
@@ -51,7 +52,9 @@ def test_a_configuration_of_the_earlier_program_runs(
 def test_without_files_the_demo_is_compared(
     tmp_path: Path, jets_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo_data, "demo_training_files", lambda cache_path: DemoFiles(jets_file, jets_file))
+    for name in ("main", "control"):
+        shutil.copy(jets_file, tmp_path / f"{name}.parquet")
+    monkeypatch.setattr(demo_data, "demo_training_files", lambda cache_path: DemoFiles(tmp_path))
     output = tmp_path / "demo" / "report.md"
     assert run(monkeypatch, "plot", "-o", output, "--common_plots", "jet_pt") == 0
     assert "200 jets of 2 files" in capsys.readouterr().out

@@ -67,6 +67,19 @@ def test_two_epochs_and_two_more_leave_a_run_of_four(demo: Path) -> None:
     assert "AUC" in (run / "training_details.txt").read_text()
 
 
+def test_no_jet_of_a_demo_of_another_seed_was_trained_on(demo: Path, tmp_path: Path) -> None:
+    files = ["--main_training_file", "main.parquet", "--cr_training_file", "control.parquet"]
+    network = ("train", *files, "--epochs", 1, "--num_splits", 2, "--sample_fraction", 1, "--model_name", "scored")
+    cr_trainer(*network, folder=demo)
+    cr_trainer("demo", "--output_path", tmp_path, "--jets", _JETS, "--seed", 4, folder=tmp_path)
+    scored = cr_trainer("score", tmp_path / "bib" / "*.root", tmp_path / "qcd_JZ2" / "*.root", "scored/0", folder=demo)
+    assert "train" not in scored.stdout
+    assert "other contents" not in scored.stdout
+    again = cr_trainer("score", demo / "bib" / "*.root", "scored/0", folder=demo)
+    assert " train, " in again.stdout
+    assert "other contents" not in (demo / "score_report" / "report.md").read_text("utf-8")
+
+
 def test_converting_again_skips_what_is_done(demo: Path) -> None:
     again = cr_trainer("convert", "divertanalysis", "--config", "convert.yaml", folder=demo)
     assert "33 skipped" in again.stdout or "33 already" in again.stdout, again.stdout[-500:]

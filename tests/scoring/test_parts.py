@@ -68,6 +68,34 @@ def test_other_events_are_unseen_and_the_same_ones_are_known_in_any_order(
     np.testing.assert_array_equal(score(tmp_path, run.path, shuffled), split_of(run, main)[order])
 
 
+def test_other_jets_with_the_event_numbers_of_jets_trained_on_are_noticed(
+    trained: RunWithFiles, tmp_path: Path
+) -> None:
+    run, main, _ = trained
+    shutil.copytree(run.path, tmp_path / "default" / "00000")
+    jets = read_jets(main)
+    older = write_built(tmp_path / "older.parquet", jets.with_columns({"jet_eta": -jets["jet_eta"]}))
+    summary = score_files(score_settings(tmp_path, [main, older], "default/0"))
+    trained_on = int(np.count_nonzero(split_of(run, main) == JetPart.TRAIN))
+    (note,) = [note for note in summary.notes_of_files() if "other contents" in note]
+    assert note.startswith(f"older.parquet: {trained_on} jets have the event numbers of jets trained on")
+    np.testing.assert_array_equal(parts_in(tmp_path / "scores" / "older.parquet"), split_of(run, main))
+
+
+def test_a_list_of_the_first_version_says_nothing_of_contents(trained: RunWithFiles, tmp_path: Path) -> None:
+    run, main, _ = trained
+    folder = tmp_path / "default" / "00000"
+    shutil.copytree(run.path, folder)
+    events = pq.ParquetFile(folder / EVENTS_FILE)
+    without = events.read().drop_columns("marks").replace_schema_metadata(events.metadata.metadata)
+    pq.write_table(without, folder / EVENTS_FILE)
+    jets = read_jets(main)
+    older = write_built(tmp_path / "older.parquet", jets.with_columns({"jet_eta": -jets["jet_eta"]}))
+    summary = score_files(score_settings(tmp_path, [older], "default/0"))
+    assert not [note for note in summary.notes_of_files() if "other contents" in note]
+    np.testing.assert_array_equal(parts_in(tmp_path / "scores" / "older.parquet"), split_of(run, main))
+
+
 def test_a_run_without_the_list_knows_its_own_files_only(trained: RunWithFiles, tmp_path: Path) -> None:
     run, main, _ = trained
     shutil.copytree(run.path, tmp_path / "run")
@@ -107,7 +135,8 @@ def group(jets: Jets, columns: tuple[str, ...], part: JetPart = JetPart.TRAIN, s
     """A group of all events of some jets."""
     words = np.unique(words_by(columns, jets))
     runs = tuple(np.unique(jets["runNumber"]).tolist()) if "runNumber" in columns else ()
-    return EventGroup(sample, columns, words, np.full(len(words), part, dtype=np.int8), runs)
+    marks = np.full(len(words), 2**64 - 1, dtype=np.uint64)
+    return EventGroup(sample, columns, words, np.full(len(words), part, dtype=np.int8), marks, runs)
 
 
 ALL = ("mcChannelNumber", "runNumber", "eventNumber")

@@ -1,6 +1,7 @@
 """Content of the files: names, types, weights, event numbers, the histogram for the normalisation."""
 
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import awkward as ak
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 import uproot
 
+import cal_ratio_trainer as crt
+from cal_ratio_trainer.config.convert import MAX_DEMO_SEED
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.simulation import DemoFile, DemoSummary
 from cal_ratio_trainer.simulation.draws import parameters
-from cal_ratio_trainer.simulation.ntuple_file import write_ntuple
+from cal_ratio_trainer.simulation.ntuple_file import first_event_number, write_ntuple
 from cal_ratio_trainer.simulation.samples import all_samples
 
 JETS = {"jet_pT", "jet_eta", "jet_phi"}
@@ -90,6 +94,27 @@ def test_events_of_a_sample_are_unique_by_channel_run_and_number(demo: DemoSumma
         seen[channel] |= set(zip(array.runNumber.to_list(), array.eventNumber.to_list(), strict=True))
         events += len(array)
     assert sum(map(len, seen.values())) == events
+
+
+def test_demos_of_different_seeds_share_no_event_number_at_the_largest_number_of_jets() -> None:
+    last = 100_000_000 // parameters("samples")["jets_a_file"] - 1
+    numbers = parameters("samples")["event_numbers_a_file"]
+    ranges = [
+        (
+            min(first_event_number(sample, 0, seed) for sample in all_samples(1000, 1000)),
+            max(first_event_number(sample, last, seed) + numbers for sample in all_samples(1000, 1000)),
+        )
+        for seed in (*range(1, 1001), MAX_DEMO_SEED, 0)
+    ]
+    assert all(end <= first for (_, end), (first, _) in pairwise(ranges))
+    assert ranges[-1][1] < 2**63
+
+
+@pytest.mark.parametrize("seed", [-1, MAX_DEMO_SEED + 1])
+def test_a_seed_that_is_negative_or_too_large_is_refused(seed: int, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="seed"):
+        crt.demo(seed=seed, output_path=tmp_path / "demo")
+    assert not (tmp_path / "demo").exists()
 
 
 def test_simulation_has_one_run_and_data_several(demo: DemoSummary) -> None:

@@ -15,8 +15,9 @@ from scipy.integrate import trapezoid
 from sklearn.metrics import roc_auc_score
 
 import cal_ratio_trainer as crt
+from cal_ratio_trainer.files.cache import DemoFiles
 from cal_ratio_trainer.jets.labels import CONTROL_DATA, CONTROL_MC, Label
-from cal_ratio_trainer.simulation.demo_data import DemoFiles, make_demo_files
+from cal_ratio_trainer.simulation.demo_data import make_demo_files
 from tests.factories.runs import train_small
 
 pytestmark = pytest.mark.slow
@@ -61,7 +62,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> DemoFiles:
     """2,000 jets of each class, and as many of simulation and of data in the control region."""
     folder = tmp_path_factory.mktemp("demo") / "files"
     make_demo_files(folder, 2000, 2000, workers=1, mismodelling=3.0)
-    return DemoFiles(folder / "main.parquet", folder / "control.parquet")
+    return DemoFiles(folder)
 
 
 @pytest.fixture(scope="module")

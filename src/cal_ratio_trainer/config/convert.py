@@ -19,6 +19,8 @@ from cal_ratio_trainer.jets.expressions import parse_condition
 from cal_ratio_trainer.jets.labels import DataType
 
 _MAX_JETS = 100_000_000
+MAX_DEMO_SEED = 1_000_000
+"""Larger ones would need event numbers above 64 bits."""
 _MASSES = {"mH": "llp_mH", "mS": "llp_mS"}
 _Mass = Annotated[float | None, Field(ge=0), AfterValidator(lambda mass: mass or None)]
 """Mass in GeV; in the earlier program's files 0 means none."""
@@ -180,7 +182,11 @@ class DemoSettings(SchedulingSettings):
         "the measured one, 2 for twice that. [1]",
     )
     seed: int = Field(
-        default=1, ge=0, description="Seed of all random numbers; the same seed gives the same content. [1]"
+        default=1,
+        ge=0,
+        le=MAX_DEMO_SEED,
+        description="Seed of all random numbers; the same seed gives the same content, different seeds share no event "
+        "numbers. [1]",
     )
     workers: int = Field(
         default=2, ge=1, le=MAX_PROCESSES, description="Number of processes with scheduler 'local'. [processes]"

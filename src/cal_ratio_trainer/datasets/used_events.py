@@ -21,10 +21,13 @@ from cal_ratio_trainer.errors import InputFileError
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.files.parquet import open_parquet, read_columns, write_parquet
 from cal_ratio_trainer.jets import JetScalars
+from cal_ratio_trainer.jets.table import scrambled
 
 EVENTS_FILE = "events.parquet"
 _KEY = b"cal_ratio_trainer_events"
-_VERSION = 1
+_VERSION = 2
+"""Version 1 has no marks."""
+_NO_MARKS = np.uint64(2**64 - 1)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class EventGroup:
             event of its own, told apart by its pt, eta and phi.
         words: [events] uint64, rising, each once.
         part: [events] int8, see `Part`.
+        marks: [events] uint64, the bits of `jet_marks` of all its jets; all bits where the jets are not known.
         runs: the run numbers that occur, where they are known.
     """
 
@@ -44,7 +48,15 @@ class EventGroup:
     columns: tuple[str, ...]
     words: UIntArray
     part: NDArray[np.int8]
+    marks: UIntArray
     runs: tuple[int, ...]
+
+    def places(self, words: UIntArray) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Position of the event of each word [n], and whether there is one [n]; the position is of use only then."""
+        place = np.searchsorted(self.words, words)
+        there = place < len(self.words)
+        there[there] = self.words[place[there]] == words[there]
+        return place, there
 
 
 def write_used_events(folder: Path, data: TrainingData, by_row: bool, earlier: Sequence[EventGroup] = ()) -> None:
@@ -60,7 +72,7 @@ def write_used_events(folder: Path, data: TrainingData, by_row: bool, earlier: S
     groups = list(read_used_events(folder) or ())
     for group in earlier:
         trained = group.part == Part.TRAIN
-        groups.append(replace(group, words=group.words[trained], part=group.part[trained]))
+        groups.append(replace(group, words=group.words[trained], part=group.part[trained], marks=group.marks[trained]))
     for sample, jets in _samples(data):
         groups += _groups_of(sample, jets, by_row)
     _write(file, _merged(groups))
@@ -78,7 +90,8 @@ def read_used_events(folder: Path) -> tuple[EventGroup, ...] | None:
     try:
         opened = open_parquet(file)
         told = json.loads((opened.metadata.metadata or {})[_KEY])["groups"]
-        return tuple(_cut(read_columns(file, opened, ["word", "part"]), told))
+        columns = ["word", "part", "marks"] if "marks" in opened.schema_arrow.names else ["word", "part"]
+        return tuple(_cut(read_columns(file, opened, columns), told))
     except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise InputFileError(file, f"is no complete list of a run's events ({error})") from error
 
@@ -133,6 +146,14 @@ def words_by(columns: Sequence[str], jets: JetScalars) -> UIntArray:
     return event_words(jets.without_columns([name for name in EVENT_COLUMNS if name not in columns]))[0]
 
 
+def jet_marks(jets: JetScalars) -> UIntArray:
+    """Up to four of 64 bits for each jet, [jets], by its eta; one in some 20,000 other jets has these too."""
+    words = scrambled(np.ascontiguousarray(jets["jet_eta"], dtype=np.float32).view(np.uint32).astype(np.uint64))
+    bits = (np.uint64(1) << (words >> np.uint64(shift) & np.uint64(63)) for shift in (0, 6, 12, 18))
+    marks: UIntArray = np.bitwise_or.reduce(list(bits))
+    return marks
+
+
 def _is_known(name: str, jets: JetScalars) -> BoolArray:
     if name not in jets or not pa.types.is_integer(jets.scalars.column(name).type):
         return np.zeros(len(jets), dtype=bool)
@@ -140,26 +161,33 @@ def _is_known(name: str, jets: JetScalars) -> BoolArray:
 
 
 def _groups_of(sample: str, used: TrainingSample, by_row: bool) -> Iterator[EventGroup]:
+    marks = jet_marks(used.jets)
     if by_row:
-        yield _group(sample, (), words_by((), used.jets), used.part, ())
+        yield _group(sample, (), words_by((), used.jets), used.part, marks, ())
         return
     words = event_words(used.jets)[0]
     for columns, here in known_columns(used.jets).items():
         runs: tuple[int, ...] = ()
         if "runNumber" in columns:
             runs = tuple(np.unique(used.jets["runNumber"][here]).astype(np.int64).tolist())
-        yield _group(sample, columns, words[here], used.part[here], runs)
+        yield _group(sample, columns, words[here], used.part[here], marks[here], runs)
 
 
 def _group(
-    sample: str, columns: tuple[str, ...], words: UIntArray, part: NDArray[np.int8], runs: tuple[int, ...]
+    sample: str,
+    columns: tuple[str, ...],
+    words: UIntArray,
+    part: NDArray[np.int8],
+    marks: UIntArray,
+    runs: tuple[int, ...],
 ) -> EventGroup:
     # Of equal words the one of the lowest part stays: an event that was trained on once counts as trained on.
     order = np.lexsort((part, words))
     first = np.ones(len(order), dtype=bool)
     first[1:] = words[order][1:] != words[order][:-1]
     kept = order[first]
-    return EventGroup(sample, columns, words[kept], part[kept].astype(np.int8), runs)
+    together = np.bitwise_or.reduceat(marks[order], np.flatnonzero(first)) if len(order) else marks
+    return EventGroup(sample, columns, words[kept], part[kept].astype(np.int8), together, runs)
 
 
 def _merged(groups: Sequence[EventGroup]) -> list[EventGroup]:
@@ -167,8 +195,11 @@ def _merged(groups: Sequence[EventGroup]) -> list[EventGroup]:
     merged = []
     for sample, columns in dict.fromkeys((group.sample, group.columns) for group in groups):
         same = [group for group in groups if (group.sample, group.columns) == (sample, columns)]
-        words, part = np.concatenate([group.words for group in same]), np.concatenate([group.part for group in same])
-        merged.append(_group(sample, columns, words, part, tuple(sorted({run for g in same for run in g.runs}))))
+        words, part, marks = (
+            np.concatenate([getattr(group, name) for group in same]) for name in ("words", "part", "marks")
+        )
+        runs = tuple(sorted({run for group in same for run in group.runs}))
+        merged.append(_group(sample, columns, words, part, marks, runs))
     return merged
 
 
@@ -177,6 +208,7 @@ def _write(file: Path, groups: Sequence[EventGroup]) -> None:
         {
             "word": np.concatenate([group.words for group in groups]),
             "part": np.concatenate([group.part for group in groups]),
+            "marks": np.concatenate([group.marks for group in groups]),
         }
     )
     told = [
@@ -192,11 +224,13 @@ def _write(file: Path, groups: Sequence[EventGroup]) -> None:
 def _cut(table: pa.Table, told: Sequence[dict[str, Any]]) -> Iterator[EventGroup]:
     """The groups of a file, which stand one after the other."""
     words, part = table.column("word").to_numpy(), table.column("part").to_numpy()
+    has_marks = "marks" in table.column_names
+    marks = table.column("marks").to_numpy() if has_marks else np.full(len(words), _NO_MARKS)
     if sum(group["events"] for group in told) != len(words):
         raise ValueError(f"it holds {len(words)} words, and its metadata give another number")
     start = 0
     for group in told:
         end = start + group["events"]
         columns, runs = tuple(group["columns"]), tuple(group["runs"])
-        yield EventGroup(group["sample"], columns, words[start:end], part[start:end], runs)
+        yield EventGroup(group["sample"], columns, words[start:end], part[start:end], marks[start:end], runs)
         start = end

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -20,6 +21,31 @@ _log = logging.getLogger(__name__)
 
 _LETTERS_OF_HASH = 32
 _WHAT_TELLS_VERSIONS = ("ETag", "etag", "checksum", "mtime", "LastModified", "Last-Modified")
+
+
+@dataclass(frozen=True)
+class DemoFiles:
+    """The two training files of a demo.
+
+    Attributes:
+        folder: folder of the files.
+        seed: seed of the simulation.
+        version: version of simulation, conversion and building; None if it is not known.
+    """
+
+    folder: Path
+    seed: int = 1
+    version: int | None = None
+
+    @property
+    def main(self) -> Path:
+        """Signal, QCD and BIB."""
+        return self.folder / "main.parquet"
+
+    @property
+    def control(self) -> Path:
+        """The control region."""
+        return self.folder / "control.parquet"
 
 
 def default_cache_path() -> Path:

@@ -35,6 +35,7 @@ from cal_ratio_trainer.jets.jet_file import LoadReport
 from cal_ratio_trainer.jets.loading import open_jets
 from cal_ratio_trainer.jets.metadata import DataTaking, JetMetadata, built_units, converted_units
 from cal_ratio_trainer.progress import ProgressLine, progress
+from cal_ratio_trainer.runs.demo import make_demo
 
 
 @dataclass(frozen=True)
@@ -139,10 +140,7 @@ def _without_demo(settings: PlotSettings) -> list[tuple[PlotInput, str]]:
         if given.input_file != DEMO:
             # A mistyped or damaged file is reported before the demo is made for the other one.
             open_jets(local_copy(given.input_file, settings.cache_path))
-    # Simulation and conversion bring uproot and awkward along, which files alone do not need.
-    from cal_ratio_trainer.simulation.demo_data import demo_training_files
-
-    made = demo_training_files(settings.cache_path)
+    made = make_demo(settings.cache_path)
     demo = iter((str(made.main), str(made.control)))
     return [(given, next(demo) if given.input_file == DEMO else given.input_file) for given in inputs]
 

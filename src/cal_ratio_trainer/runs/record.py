@@ -21,13 +21,12 @@ from cal_ratio_trainer.config.training import DEMO, TrainSettings
 from cal_ratio_trainer.datasets.splits import Part
 from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.files.atomic import sha256_of
-from cal_ratio_trainer.files.cache import local_copy
+from cal_ratio_trainer.files.cache import DemoFiles, local_copy
 from cal_ratio_trainer.runs.stored import file_name
 from cal_ratio_trainer.version import CODE, __version__
 
 if TYPE_CHECKING:
     from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
-    from cal_ratio_trainer.simulation.demo_data import DemoFiles
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,13 @@ class DataFile:
         }
 
 
-def no_demo(cache_path: Path | None) -> "DemoFiles":
+def no_demo(cache_path: Path | None) -> DemoFiles:
     """Refuses to make the demo. Raises ConfigError."""
     raise ConfigError(["the demo data are not made here; give main_training_file and cr_training_file"])
 
 
 def training_files(
-    settings: TrainSettings, make_demo: "Callable[[Path | None], DemoFiles]" = no_demo
+    settings: TrainSettings, make_demo: Callable[[Path | None], DemoFiles] = no_demo
 ) -> tuple[DataFile, ...]:
     """Files of a training on this machine: remote files are copied, those of the demo made.
 

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -266,6 +266,8 @@ def compared_jets(
                     seen = np.flatnonzero(~(blinding.tail(scores[0], of_data) | blinding.tail(scores[1], of_data)))
                     batch, scores, of_data = batch.take(seen), [each[seen] for each in scores], of_data[seen]
                 parts = np.stack([lookup.parts(batch.jets) for lookup in lookups])
+                others = [lookup.other_contents(batch.jets, part) for lookup, part in zip(lookups, parts, strict=True)]
+                batch = replace(batch, other_contents=max(others))
                 gathered.add(batch, stream, scores, parts, of_data, fair_only)
     labelled = all(source.stream.labelled for source in sources)
     return gathered.result(sources[0].stream.region, labelled) if gathered.rows else None

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,7 @@ def _scored(
         folds = fold_rule.folds_of(jets, stream.name) if fold_rule is not None else None
         scores, spread = scorer.scores_and_spread(jets, stream.labelled)
         part = lookup.parts(jets)
+        batch = replace(batch, other_contents=lookup.other_contents(jets, part))
         of_data = None
         if blinding is not None:
             of_data = blinding.of_data(jets)
@@ -288,12 +289,12 @@ def _as_table(each: ScoredBatch) -> pa.Table:
         columns[_OF_DATA] = pa.array(each.of_data)
     columns |= {f"{_SCORES}{name}": each.table.column(name) for name in each.table.column_names}
     cleaning = each.batch.cleaning
-    counts = [cleaning.non_finite, cleaning.beyond_pi, each.batch.without_fractions]
+    counts = [cleaning.non_finite, cleaning.beyond_pi, each.batch.without_fractions, each.batch.other_contents]
     return pa.table(columns).replace_schema_metadata({_UNUSUAL_VALUES: json.dumps(counts).encode()})
 
 
 def _from_table(content: pa.Table) -> ScoredBatch:
-    non_finite, beyond_pi, without_fractions = json.loads(content.schema.metadata[_UNUSUAL_VALUES])
+    non_finite, beyond_pi, *further = json.loads(content.schema.metadata[_UNUSUAL_VALUES])
     lengths = np.zeros(len(content), dtype=np.int64)
     no_constituents = {
         kind.name: Ragged.from_lengths(np.empty((0, len(kind.features)), np.float32), lengths) for kind in CONSTITUENTS
@@ -303,7 +304,7 @@ def _from_table(content: pa.Table) -> ScoredBatch:
     scores = np.stack([table.column(name).to_numpy() for name in SCORE_COLUMNS], axis=1)
     part = table.column(PART).combine_chunks().indices.to_numpy()
     cleaning = CleaningReport(non_finite=non_finite, beyond_pi=beyond_pi)
-    batch = JetBatch(jets, np.empty(0, np.float32), None, cleaning, without_fractions)
+    batch = JetBatch(jets, np.empty(0, np.float32), None, cleaning, *further)
     of_data = content.column(_OF_DATA).to_numpy() if _OF_DATA in content.column_names else None
     return ScoredBatch(batch, scores, part, table, of_data)
 

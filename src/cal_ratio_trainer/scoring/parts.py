@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.splits import FoldRule, split_jets
-from cal_ratio_trainer.datasets.used_events import EventGroup, known_columns, words_by
+from cal_ratio_trainer.datasets.splits import FoldRule, event_words, split_jets
+from cal_ratio_trainer.datasets.used_events import EventGroup, jet_marks, known_columns, words_by
 from cal_ratio_trainer.files.atomic import sha256_of
 from cal_ratio_trainer.jets import Jets
 
@@ -45,11 +45,26 @@ class PartLookup:
         part_functions: for each network the function from jets, scaled as it reads them, to their parts [jets].
         rule: the network that reads a jet is the fold of its event; None for a single network.
         note: note for the user; may be empty.
+        used_events: for each network the events of its training; empty where no list of these decides.
     """
 
     part_functions: tuple[Callable[[Jets], PartArray], ...]
     rule: FoldRule | None = None
     note: str = ""
+    used_events: tuple[tuple[EventGroup, ...], ...] = ()
+
+    def other_contents(self, jets: Jets, part: PartArray) -> int:
+        """Number of jets of the part `train` in events of which no training had any of these jets."""
+        jets = jets.where(part == JetPart.TRAIN)
+        if not self.used_events or not len(jets):
+            return 0
+        marks, known = jet_marks(jets), np.zeros(len(jets), dtype=bool)
+        for group in (group for groups in self.used_events for group in groups):
+            place, there = group.places(words_by(group.columns, jets))
+            known[there] |= group.marks[place[there]] & marks[there] == marks[there]
+        # Files may hold more jets of an event than the training used.
+        _, event = np.unique(event_words(jets)[0], return_inverse=True)
+        return int(np.count_nonzero(np.bincount(event, known)[event] == 0))
 
     def parts(self, jets: Jets) -> PartArray:
         """[jets] int8, see `JetPart`.
@@ -121,10 +136,9 @@ def _could_be_among(groups: Sequence[EventGroup], jets: Jets, own_columns: tuple
 
 
 def _found(group: EventGroup, words: NDArray[np.uint64]) -> PartArray:
-    if not len(group.words):
-        return np.full(len(words), JetPart.UNSEEN, dtype=np.int8)
-    place = np.minimum(np.searchsorted(group.words, words), len(group.words) - 1)
-    found: PartArray = np.where(group.words[place] == words, group.part[place], JetPart.UNSEEN).astype(np.int8)
+    place, there = group.places(words)
+    found = np.full(len(words), JetPart.UNSEEN, dtype=np.int8)
+    found[there] = group.part[place[there]]
     return found
 
 

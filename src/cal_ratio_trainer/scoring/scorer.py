@@ -65,7 +65,8 @@ class KnownTraining:
             note = f"{name} belongs to no run, so it is unknown which jets it was trained on"
             return PartLookup((unknown_parts,), note=note)
         if self.used_events is not None:
-            return PartLookup((partial(parts_by_events, self.used_events),))
+            by_events = partial(parts_by_events, self.used_events)
+            return PartLookup((by_events,), used_events=(self.used_events,))
         if copied_from is not None:
             is_own = copied_from in [file.get("sha256") for file in self.data.values()]
         else:
@@ -140,7 +141,9 @@ class Scorer:
         trainings = self.trainings if fold_rule else self.trainings[:1]
         lookups = [training.lookup(self.name, path, copied_from) for training in trainings]
         notes = dict.fromkeys(lookup.note for lookup in lookups if lookup.note)
-        return PartLookup(tuple(lookup.part_functions[0] for lookup in lookups), fold_rule, " ".join(notes))
+        used_events = tuple(events for lookup in lookups for events in lookup.used_events)
+        functions = tuple(lookup.part_functions[0] for lookup in lookups)
+        return PartLookup(functions, fold_rule, " ".join(notes), used_events)
 
     def scores(self, jets: Jets, labelled: bool = True) -> ScoreArray:
         """Scores [jets, 3] in the order of `Label`; see `scores_and_spread`."""

@@ -65,6 +65,7 @@ class JetBatch:
         converted: the same jets before they were scaled; None of files that hold scaled ones.
         cleaning: unusual values in them.
         without_fractions: clusters whose layer energies gave no fractions.
+        other_contents: jets with the event numbers of others, see `PartLookup.other_contents`.
     """
 
     jets: Jets
@@ -72,6 +73,7 @@ class JetBatch:
     converted: Jets | None
     cleaning: CleaningReport
     without_fractions: int = 0
+    other_contents: int = 0
 
     def take(self, positions: NDArray[np.intp]) -> "JetBatch":
         """The jets at some positions, in that order; the counts stay those of all."""

@@ -22,6 +22,8 @@ from cal_ratio_trainer.scoring.streams import UNLABELLED, JetBatch, Region
 
 BAD_WEIGHT = "{n} jets have a weight that is NaN or infinite; weight 1 is used"
 
+OTHER_CONTENTS = "{n} jets have the event numbers of jets trained on, and other contents; they count as trained on"
+
 MAX_KEPT_JETS = 1_000_000
 _SCALE = 2.0**-64
 _MASSES = ("llp_mH", "llp_mS")
@@ -38,6 +40,7 @@ def unusual_values_of(batch: JetBatch) -> Counter[str]:
     found["{n} clusters have layer energies whose fractions are not finite; these were read as 0"] += (
         batch.without_fractions
     )
+    found[OTHER_CONTENTS] += batch.other_contents
     return found
 
 

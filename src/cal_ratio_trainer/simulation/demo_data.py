@@ -4,14 +4,13 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from cal_ratio_trainer.building import build_training_file
 from cal_ratio_trainer.config.convert import DemoSettings
 from cal_ratio_trainer.errors import NOTICE, UserError
-from cal_ratio_trainer.files.cache import default_cache_path
+from cal_ratio_trainer.files.cache import DemoFiles, default_cache_path
 from cal_ratio_trainer.files.leases import held_in_turn
 from cal_ratio_trainer.ntuple import convert_files
 from cal_ratio_trainer.simulation import simulate
@@ -22,14 +21,6 @@ VERSION = 2
 MAIN_JETS, CONTROL_JETS, SEED = 20_000, 10_000, 1
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DemoFiles:
-    """The two training files of the demo."""
-
-    main: Path
-    control: Path
 
 
 def demo_training_files(cache_path: Path | None = None) -> DemoFiles:
@@ -45,7 +36,6 @@ def demo_training_files(cache_path: Path | None = None) -> DemoFiles:
     parameters = resources.files("cal_ratio_trainer.simulation").joinpath("parameters.yaml").read_bytes()
     name = f"demo-v{VERSION}-{hashlib.sha256(parameters).hexdigest()[:8]}"
     folder = (cache_path or default_cache_path()).expanduser() / name
-    files = DemoFiles(folder / "main.parquet", folder / "control.parquet")
     if not folder.is_dir():
         with held_in_turn(folder, "another process is making the demo data set; waiting for it"):
             if not folder.is_dir():
@@ -53,7 +43,7 @@ def demo_training_files(cache_path: Path | None = None) -> DemoFiles:
                 for remains in folder.parent.glob(f".{folder.name}-*"):
                     shutil.rmtree(remains, ignore_errors=True)
                 make_demo_files(folder, MAIN_JETS, CONTROL_JETS, workers=2)
-    return files
+    return DemoFiles(folder, SEED, VERSION)
 
 
 def make_demo_files(

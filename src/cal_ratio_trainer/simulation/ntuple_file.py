@@ -10,6 +10,7 @@ import numpy as np
 import uproot
 from numpy.typing import NDArray
 
+from cal_ratio_trainer.config.convert import MAX_DEMO_SEED
 from cal_ratio_trainer.files.atomic import replacing
 from cal_ratio_trainer.jets.labels import DataType
 from cal_ratio_trainer.ntuple.reading import SIMULATION, TREE
@@ -84,7 +85,8 @@ def write_ntuple(path: Path, sample: DemoSample, piece: int, seed: int, mismodel
     # BIB is recorded collisions too, but part of the training's signal: only the control region is mismodelled.
     of_data = mismodelling if sample.role == "control" else 1.0
     events = full_events(random, draft, of_data if sample.is_data else 0.0)
-    array = _branches(random, sample, piece, draft, events)
+    first = first_event_number(sample, piece, seed)
+    array = _branches(random, sample, first, draft, events)
     step = parameters("samples")["events_a_cluster"]
     with replacing(path) as temporary, uproot.recreate(temporary, compression=uproot.ZSTD(1)) as file:
         scaled = "" if mismodelling == 1 else f" (mismodelling {mismodelling:g})"
@@ -107,7 +109,7 @@ def write_ntuple(path: Path, sample: DemoSample, piece: int, seed: int, mismodel
 
 
 def _branches(
-    random: Generator, sample: DemoSample, piece: int, draft: EventDraft, events: dict[str, Grouped]
+    random: Generator, sample: DemoSample, first: int, draft: EventDraft, events: dict[str, Grouped]
 ) -> ak.Array:
     """All branches as one record array [events]."""
     jets = events["jet"]
@@ -128,18 +130,27 @@ def _branches(
     of_segments = _lists("MSeg_", events["MSeg_jetIndex"])["MSeg_jetIndex"]
     fields["MSeg_jetIndex"] = _nested(of_segments, events["MSeg"].counts)
     decisions = {name: np.zeros(len(draft)) for name in _SIGNAL_TRIGGERS} | {_FIRING: trigger.counts > 0}
-    scalars = _scalars(random, sample, piece, len(draft)) | decisions
+    scalars = _scalars(random, sample, first, len(draft)) | decisions
     fields |= {name: ak.contents.NumpyArray(_typed(name, values)) for name, values in scalars.items()}
     return ak.Array(ak.contents.RecordArray(list(fields.values()), list(fields)))
 
 
-def _scalars(random: Generator, sample: DemoSample, piece: int, events: int) -> dict[str, NDArray[Any]]:
-    """Numbers of the events: identity, pile-up, and in simulation their weights."""
-    numbers = parameters("samples")
-    first = (1 + piece) * numbers["event_numbers_a_file"]
+def first_event_number(sample: DemoSample, piece: int, seed: int) -> int:
+    """Smallest event number of a file; files of different seeds have no event number in common.
+
+    Numbers of a seed lie below 10^12 above its own multiple of that, which is 0 for seed 1.
+    """
+    first = (1 + piece) * int(parameters("samples")["event_numbers_a_file"])
     if sample.is_data:
         # Data of a sample share their runs; each sample has a range of event numbers of its own.
         first += sample.number * 1_000_000_000
+    return first + (seed - 1) % (MAX_DEMO_SEED + 1) * 1_000_000_000_000
+
+
+def _scalars(random: Generator, sample: DemoSample, first: int, events: int) -> dict[str, NDArray[Any]]:
+    """Numbers of the events: identity, pile-up, and in simulation their weights."""
+    numbers = parameters("samples")
+    if sample.is_data:
         runs = numbers["bib_runs" if sample.role == "main" else "control_runs"]
         run = np.asarray(runs)[random.integers(0, len(runs), events)]
     else:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from cal_ratio_trainer.datasets.memory import gathered_bytes, step_bytes
 from cal_ratio_trainer.datasets.placement import DataPlace, Place, data_place, step_size
 from cal_ratio_trainer.datasets.sample import TrainingData
 from cal_ratio_trainer.datasets.splits import Part
+from cal_ratio_trainer.files.cache import DemoFiles
 from cal_ratio_trainer.jets.schema import CALRATIO_2019, Schema
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import Classifier
@@ -50,9 +50,6 @@ from cal_ratio_trainer.training.signals import stopped_at_once
 from cal_ratio_trainer.training.start import Start
 from cal_ratio_trainer.training.step import TrainingStep
 from cal_ratio_trainer.workers.child import ChildDied
-
-if TYPE_CHECKING:
-    from cal_ratio_trainer.simulation.demo_data import DemoFiles
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _JETS = 64
@@ -191,7 +188,7 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE, load:
 
 
 def load_data(
-    settings: TrainSettings, ranks: Ranks = ALONE, make_demo: "Callable[[Path | None], DemoFiles]" = no_demo
+    settings: TrainSettings, ranks: Ranks = ALONE, make_demo: Callable[[Path | None], DemoFiles] = no_demo
 ) -> LoadedData:
     """Finds the training files and reads them to where the network reads them.
 
