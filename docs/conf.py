@@ -16,7 +16,8 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 with (ROOT / "pyproject.toml").open("rb") as file:
-    REPOSITORY = tomllib.load(file)["project"]["urls"]["Homepage"]
+    REPOSITORY = tomllib.load(file)["project"].get("urls", {}).get("Homepage")
+"""Address of the repository; None as long as it has none. Links to files outside the site are their text then."""
 
 project = "cal_ratio_trainer"
 author = copyright = "The CalRatioTrainer developers"
@@ -31,9 +32,7 @@ html_title = f"cal_ratio_trainer {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {
-    "source_repository": REPOSITORY,
-    "source_branch": "main",
-    "source_directory": "docs/",
+    **({"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"} if REPOSITORY else {}),
     "navigation_with_keys": True,
 }
 
@@ -76,21 +75,23 @@ def replace_links(app: Sphinx, docname: str, source: list[str]) -> None:
     pages = {ROOT / path: f"{name}.md" for name, path in ELSEWHERE.items()} | {ROOT / "README.md": "index.md"}
 
     def point(link: re.Match[str]) -> str:
-        target = (folder / link[1]).resolve()
+        target = (folder / link[2]).resolve()
         if target.is_relative_to(DOCS) or not target.exists():
             inside = os.path.relpath(target, (DOCS / docname).parent)
         elif target in pages:
             inside = os.path.relpath(DOCS / pages[target], (DOCS / docname).parent)
+        elif REPOSITORY is None:
+            return link[1]
         else:
             inside = f"{REPOSITORY}/blob/main/{target.relative_to(ROOT)}"
-        return f"]({inside}"
+        return f"[{link[1]}]({inside}{link[3]})"
 
     if not docname.startswith("tutorials/"):
         anchors = re.findall(r'<a id="([^"]+)"', text)
         text = re.sub(
             r"\]\(#([\w-]+)\)", lambda link: f"]({docname}.md{link[0][2:]}" if link[1] in anchors else link[0], text
         )
-        source[0] = re.sub(r"\]\((?!\w+:|#)([^)#\s]+)", point, text)
+        source[0] = re.sub(r"\[([^]]*)\]\((?!\w+:|#)([^)#\s]+)([^)]*)\)", point, text)
 
 
 def register_anchors(app: Sphinx, doctree: nodes.document) -> None:

@@ -56,7 +56,7 @@ MODELS: dict[str, type[Settings]] = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with main.parquet and control.parquet, made of demo ntuples by the public functions."""
     folder = tmp_path_factory.mktemp("api") / "demo"
-    demo = crt.demo(output_path=folder, jets=120, seed=3, workers=1, progress=False)
+    demo = crt.demo(output_path=folder, jets=120, seed=1, workers=1, progress=False)
     converted = crt.convert(demo.convert_settings(workers=1), progress=False)
     assert not converted.failed
     assert len(converted.to_pandas()) == len(demo.to_pandas()) == 33

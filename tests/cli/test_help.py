@@ -43,9 +43,9 @@ def test_help_of_train_is_a_screen_in_groups_with_one_spelling_each_and_help_all
 
 @pytest.mark.parametrize("command", ["train", "tune study"])
 def test_help_tells_the_defaults_of_the_demo_of_files_and_of_a_config(command: str, tmp_path: Path) -> None:
-    (tmp_path / "empty.yaml").write_text("{}")
+    (tmp_path / "old.yaml").write_text("profile: manual")
     files = ["--main_training_file", "a.parquet", "--cr_training_file", "b.parquet"]
-    config = ["--config", str(tmp_path / "empty.yaml")]
+    config = ["--config", str(tmp_path / "old.yaml")]
     of_demo, of_files, of_config = (
         yaml.safe_load(said(*command.split(), *words, "--print_settings")) for words in ([], files, files + config)
     )
@@ -53,7 +53,7 @@ def test_help_tells_the_defaults_of_the_demo_of_files_and_of_a_config(command: s
     different = {"main_training_file", "cr_training_file"}
     for name, value in of_files.items():
         if name not in different and not of_demo[name] == value == of_config[name]:
-            manual = "with a config file" if name == "profile" else "profile manual"
+            manual = "for a config file of the earlier program" if name == "profile" else "profile manual"
             words = (
                 f"{value}; {manual}: {of_config[name]}" if value == of_demo[name] else f"{value}; demo: {of_demo[name]}"
             )

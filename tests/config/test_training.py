@@ -8,7 +8,7 @@ import yaml
 
 from cal_ratio_trainer.config.loading import layers_of, load_settings, read_packaged, settings_from
 from cal_ratio_trainer.config.profiles import profile_notice, resolve_layers
-from cal_ratio_trainer.config.training import TrainSettings
+from cal_ratio_trainer.config.training import EARLIER_NAMES, FIRST_SETTINGS, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 
 DEFAULTS = ("packaged defaults", TrainSettings.defaults())
@@ -26,21 +26,53 @@ def test_without_a_config_file_the_profile_is_best_and_the_demo_has_few_epochs()
     assert (settings.profile, settings.epochs, settings.sample_fraction) == ("best", 15, 1.0)
     assert (settings.agreement, settings.agreement_strength) == ("distance", 6.0)
     layers, _ = resolve_layers([DEFAULTS, ("command line", {"epochs": 3})])
-    assert profile_notice(layers).startswith("profile best: agreement distance")
+    assert profile_notice(layers).startswith("profile best (the default): agreement distance")
     assert profile_notice(layers).endswith(", sample_fraction 1.0")
     other, _ = resolved(main_training_file="a.parquet")
     assert (other.profile, other.epochs, other.sample_fraction) == ("best", 100, 0.5)
 
 
-def test_a_config_file_without_profile_has_the_manual_one_and_may_ask_for_the_best() -> None:
+def test_a_config_file_begins_from_the_best_profile_and_may_ask_for_the_manual_one() -> None:
     settings, _ = resolved({})
-    assert settings == TrainSettings()
-    assert (settings.profile, settings.agreement, settings.agreement_strength) == ("manual", "adversary", 10.0)
-    assert resolved({"profile": "best"})[0].agreement == "distance"
-    assert resolved({"profile": "best"}, profile="manual")[0] == settings
+    assert (settings.profile, settings.agreement, settings.agreement_strength) == ("best", "distance", 6.0)
+    assert (settings.epochs, settings.sample_fraction) == (100, 0.5)
+    assert resolved({"profile": "manual"})[0] == TrainSettings()
+    assert resolved({"profile": "best"}, profile="manual")[0] == TrainSettings()
     assert resolved({"profile": "best", "agreement_strength": 5})[0].agreement_strength == 5
     with pytest.raises(ConfigError, match="profile"):
         resolved({"profile": "beast"})
+
+
+@pytest.mark.parametrize("name", sorted(EARLIER_NAMES))
+def test_a_config_file_of_the_earlier_program_has_the_manual_profile(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "old.yaml"
+    value = {"filters": [8, 4, 2], "nodes": 8, "layers": 1}.get(name.partition("_")[0], 0.1)
+    file.write_text(f"{name}: {value}\n")
+    layers, _ = resolve_layers(layers_of(TrainSettings, file, {}))
+    assert settings_from(TrainSettings, layers).profile == "manual"
+    assert profile_notice(layers).startswith(
+        f"profile manual ({file} has {name}, a setting of the earlier program): agreement"
+    ) == (name != "adversary_weight")
+    file.write_text(file.read_text() + "profile: best\n")
+    layers, _ = resolve_layers(layers_of(TrainSettings, file, {}))
+    assert settings_from(TrainSettings, layers).profile == "best"
+    assert profile_notice(layers).startswith(f"profile best (given by {file}): ")
+
+
+def test_the_settings_of_a_run_that_stored_no_profile_have_the_manual_one(tmp_path: Path) -> None:
+    file = tmp_path / "training_params.yaml"
+    stored = yaml.safe_load(TrainSettings().as_yaml())
+    file.write_text(yaml.safe_dump({name: stored[name] for name in FIRST_SETTINGS}))
+    layers, _ = resolve_layers(layers_of(TrainSettings, file, {}))
+    assert settings_from(TrainSettings, layers) == TrainSettings()
+    assert "has the settings of a run without a profile" in profile_notice(layers)
+
+
+def test_a_flag_for_the_weight_of_the_adversary_changes_the_agreement_only(tmp_path: Path) -> None:
+    settings, _ = resolved(adversary_weight=3)
+    assert (settings.agreement, settings.agreement_strength) == ("adversary", 3.0)
+    best, _ = resolved()
+    assert settings.model_copy(update={"agreement": "distance", "agreement_strength": 6.0}) == best
 
 
 def test_the_packaged_manual_profile_is_that_of_the_defaults() -> None:

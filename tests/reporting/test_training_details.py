@@ -138,6 +138,19 @@ def test_a_training_ends_with_ten_lines(figures: TestFigures, tmp_path: Path) ->
     assert max(map(len, lines[:6])) <= 120
 
 
+@pytest.mark.parametrize(
+    ("auc", "error", "guesses"), [(0.53, 0.02, True), (0.45, 0.01, True), (0.45, None, True), (0.55, 0.02, False)]
+)
+def test_a_network_that_guesses_is_not_recommended_for_use(
+    auc: float, error: float | None, guesses: bool, figures: TestFigures, tmp_path: Path
+) -> None:
+    row = history_row(auc, 0.5) | ({} if error is None else {"val_auc_error": error})
+    said = training_summary(write_run(tmp_path / "m" / "00003", [row]), figures)
+    assert ("does not tell signal from background: validation AUC 0." in said) == guesses
+    assert ("convert training" not in said) == guesses
+    assert ("--continue 3" in said) == guesses
+
+
 @pytest.mark.parametrize("changes", [{}, {"folds": 2}, {"seeds": 2}])
 def test_the_command_line_takes_the_commands_that_a_run_names(changes: dict[str, int], tmp_path: Path) -> None:
     run = write_run(tmp_path / "all runs" / "m" / "00003", [history_row(0.9, 0.5)], settings=changes)

@@ -47,8 +47,8 @@ def _train(
     """Trains the network, by default on the built-in demo, or goes on with an earlier run.
 
     As on the command line: `include_low_mass=True` alone trains on low masses only, `batch_size` takes the place of
-    `num_splits`, and without a profile single options begin from 'best'. A `TrainSettings` object is as a config file:
-    it begins from 'manual', or from the profile that it names.
+    `num_splits`, and without a profile settings begin from 'best'. A `TrainSettings` object is as a config file: what
+    was given when it was made counts, and its profile if that was given.
 
     Returns:
         The run: its history, figures, networks.
@@ -86,7 +86,7 @@ def _layers_of_training(
         raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
     layers = layers_of(model, None, options, source="")
     if settings is not None:
-        # Settings are a config file in another form: without a profile they begin from the manual's.
+        # Settings are a config file in another form.
         layers.insert(1, ("settings", {name: getattr(settings, name) for name in settings.model_fields_set}))
     layers, notices = resolve_layers(layers)
     for notice in notices:

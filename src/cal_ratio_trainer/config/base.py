@@ -31,7 +31,7 @@ class Settings(BaseModel):
 
     Class attributes:
         aliases: other name, such as that in configurations of the earlier program -> name here.
-        ignored: names of the earlier program that have no effect -> the reason, logged when one is given.
+        ignored: names that have no effect here -> the reason, logged when one is given; empty logs nothing.
     """
 
     model_config = ConfigDict(
@@ -92,6 +92,11 @@ class Settings(BaseModel):
             if new_name not in cls.ignored:
                 renamed[new_name] = value
         return renamed
+
+    @classmethod
+    def implied_by(cls, given: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+        """Returns settings that the names in a config file imply, and the reason as a sentence on the file; or None."""
+        return None
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:

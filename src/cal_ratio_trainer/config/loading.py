@@ -85,11 +85,15 @@ def layers_of(
     """
     layers = [(DEFAULTS, model.defaults())]
     if config is not None:
-        layers.append((str(config), read_config(config, model=model)))
+        content = read_config(config, model=model)
+        if implied := model.implied_by(content):
+            layers.append((f"{config} {implied[0]}", implied[1]))
+        layers.append((str(config), content))
     layers.append((source, dict(flags or {})))
     for source, content in layers:
         for name in model.ignored.keys() & {model.aliases.get(key, key) for key in content}:
-            _log.warning("%s: %s is ignored: %s", source, name, model.ignored[name])
+            if model.ignored[name]:
+                _log.warning("%s: %s is ignored: %s", source, name, model.ignored[name])
     try:
         return [(source, model.with_new_names(content)) for source, content in layers]
     except ValueError as error:

@@ -1,7 +1,7 @@
 """Settings of `cr_trainer plot`."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -40,6 +40,9 @@ class PlotInput(InputEntry):
 
 class PlotSettings(RunsFolderSettings, FigureSettings):
     """Settings of `cr_trainer plot`."""
+
+    # Configurations that name training files for both commands.
+    ignored: ClassVar[dict[str, str]] = {"profile": ""}
 
     input_files: Annotated[list[PlotInput], BeforeValidator(one_or_several)] = Field(
         default=[],

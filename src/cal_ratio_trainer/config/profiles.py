@@ -4,7 +4,7 @@ from typing import Any
 
 from cal_ratio_trainer.config.learning import NO_AGREEMENT
 from cal_ratio_trainer.config.loading import Layers, read_packaged
-from cal_ratio_trainer.config.training import DEMO, TrainSettings
+from cal_ratio_trainer.config.training import DEMO, FIRST_SETTINGS, TrainSettings
 from cal_ratio_trainer.errors import ConfigError
 
 DEMO_PROFILE = "demo profile"
@@ -17,8 +17,9 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
 
     * A single `--include_low_mass` on the command line means low masses only; the same for high masses.
     * num_splits and batch_size: the one given later wins; both in one file: num_splits.
-    * A profile comes right above the defaults: the one asked for, or 'best' without a config file and 'manual' with
-      one. The built-in demo without a config file has fewer epochs, of all jets.
+    * A profile comes right above the defaults: the one asked for; 'manual' for a config file of the earlier program
+      or of a run that stored no profile; else 'best'. The built-in demo without a config file has fewer epochs, of all
+      jets.
     * A layer that asks for another agreement without a strength takes the default strength of that method.
     * Without agreement a main training file needs no control region: by default it has none, not the demo's.
 
@@ -42,7 +43,11 @@ def resolve_layers(layers: Layers) -> tuple[Layers, list[str]]:
     _lone_mass_flag(flags)
     has_config, merged = len(layers) > 2, _merged(result[1:])
     files = [merged.get(name, DEMO) for name in ("main_training_file", "cr_training_file")]
-    profile = merged.get("profile", "manual" if has_config else "best")
+    for place, (source, content) in enumerate(result[1:], 1):
+        if "profile" not in content and content.keys() >= set(FIRST_SETTINGS):
+            result.insert(place, (f"{source} has the settings of a run without a profile", {"profile": "manual"}))
+            break
+    profile = _merged(result[1:]).get("profile", "best")
     if profile in ("manual", "best"):
         result.insert(1, (f"{profile} profile", {"profile": profile, **read_packaged(profile, "profiles")}))
     if files == [DEMO, DEMO] and not has_config:
@@ -75,14 +80,17 @@ def demo_beside_file(main: str, control: str) -> str | None:
 
 
 def profile_notice(layers: Layers) -> str:
-    """Sentence on the profile in use, with the settings that come from it."""
+    """Sentence on the profile in use, the reason for it, and the settings that come from it."""
     from_profile = dict[str, Any]()
     given = dict[str, Any]()
+    reason = "the default"
     for source, content in layers[1:]:
         (from_profile if source in PROFILES else given).update(content)
+        if "profile" in content and source not in PROFILES:
+            reason = source if content.keys() == {"profile"} and " " in source else f"given by {source}"
     profile = given.get("profile", from_profile.get("profile", "manual"))
     told = [f"{name} {value}" for name, value in from_profile.items() if name != "profile" and name not in given]
-    return f"profile {profile}: {', '.join(told)}" if told else f"profile {profile}"
+    return f"profile {profile} ({reason}){': ' if told else ''}{', '.join(told)}"
 
 
 def demo_profile() -> dict[str, Any]:
@@ -96,7 +104,7 @@ def default_words() -> dict[str, str]:
     best, manual = (read_packaged(name, "profiles") for name in ("best", "manual"))
     words = {name: f"{best[name]}; profile manual: {manual[name]}" for name in best}
     words |= {name: f"{defaults[name]}; demo: {value}" for name, value in demo_profile().items()}
-    return {**words, "profile": "best; with a config file: manual"}
+    return {**words, "profile": "best; for a config file of the earlier program: manual"}
 
 
 def _merged(layers: Layers) -> dict[str, Any]:

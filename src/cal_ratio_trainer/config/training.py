@@ -378,11 +378,28 @@ class TrainSettings(
             "agreement_strength": weight if number else None,
         }
 
+    @classmethod
+    def implied_by(cls, given: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+        """See `Settings`; a configuration of the earlier program means its recipe."""
+        names = [name for name in given if name in EARLIER_NAMES and given[name] is not None]
+        if not names:
+            return None
+        return f"has {names[0]}, a setting of the earlier program", {"profile": "manual"}
+
     @property
     def network_seed(self) -> int:
         """Seed of weights, order of jets and dropout; `seed`, except for members of an ensemble."""
         return self.seed + (self.member or 0)
 
+
+EARLIER_NAMES = frozenset(
+    {
+        *("adversary_weight", "lr_values", "frac_list", "reg_values", "dropout_array", "layers_list"),
+        *("filters_cnn_constit", "filters_cnn_track", "filters_cnn_MSeg"),
+        *("nodes_constit_lstm", "nodes_track_lstm", "nodes_MSeg_lstm"),
+    }
+)
+"""Settings that only configurations of the earlier program have; in a config file they mean the profile 'manual'."""
 
 VALUES_BEFORE = {
     "adversary_input": "probabilities",

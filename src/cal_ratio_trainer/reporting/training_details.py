@@ -90,11 +90,26 @@ def training_summary(run: RunFolder, figures: TestFigures) -> str:
             f"AUC {number(spread.mean, '.4f')} ± {number(spread.error, '.4f')} on average, standard deviation "
             f"{number(spread.std, '.4f')}; the figures above are of their mean scores"
         )
-    commands = list(run_commands(run).values())[:2]
+    scores, export, _, more, _ = run_commands(run).values()
+    after = [("next", scores), ("", export)]
+    newest = run.known_history[-1] if run.known_history else {}
+    if chance := _chance_words(newest if best is None else best.row):
+        after = [("warning", chance), ("next", f"more epochs ({more}), or other settings")]
     head = f"run {run.name}: {run.epochs} epoch{'' if run.epochs == 1 else 's'}{took}"
-    rows = [*lines.items(), *zip(("next", ""), commands, strict=True)]
+    rows = [*lines.items(), *after]
     return "\n".join(
         [head + (f", {with_prefix(rate)} main jets/s in the steps" if rate else ""), *(f"{a:<14} {b}" for a, b in rows)]
+    )
+
+
+def _chance_words(row: Mapping[str, float]) -> str:
+    """Sentence on a validation AUC that is below 0.5 or within two standard errors of it; empty for any other."""
+    auc, error = (row.get(name, math.nan) for name in ("val_auc", "val_auc_error"))
+    if not auc - 2 * (error if math.isfinite(error) else 0) <= 0.5:
+        return ""
+    return (
+        f"the network does not tell signal from background: validation AUC {number(auc, '.4f')} ± "
+        f"{number(error, '.4f')}, guessing gives 0.5"
     )
 
 
