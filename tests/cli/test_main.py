@@ -152,17 +152,19 @@ def test_a_mistake_ends_in_a_sentence_and_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("output", ["folder", ".", "file/report.md", "link/report.md"])
+FILES = ["convert training m/0 --output_json", "runs --csv", "runs --html"]
+REPORTS = [
+    *("score jets.parquet m/0 --output_report", "compare m/0 m/1 --output_report"),
+    *("analyze m/0 --output_report", "plot jets.parquet --output_report"),
+]
+
+
 @pytest.mark.parametrize(
-    "words",
+    ("words", "output"),
     [
-        "score jets.parquet m/0 --output_report",
-        "compare m/0 m/1 --output_report",
-        "analyze m/0 --output_report",
-        "plot jets.parquet --output_report",
-        "convert training m/0 --output_json",
-        "runs --csv",
-        "runs --html",
+        *((words, output) for words in FILES for output in ("folder", ".")),
+        *((words, output) for words in REPORTS for output in ("file", "link", "file/", "folder.md")),
+        *((words, output) for words in FILES + REPORTS for output in ("file/report.md", "link/report.md")),
     ],
 )
 def test_a_place_that_cannot_hold_the_output_is_refused_before_the_inputs_are_read(
@@ -170,6 +172,7 @@ def test_a_place_that_cannot_hold_the_output_is_refused_before_the_inputs_are_re
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.md").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
     option = words.rpartition("--")[2]

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from cal_ratio_trainer.building.scaling import scale
+from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, MissingColumn, SameOutput
 from cal_ratio_trainer.files.leases import leased
 from cal_ratio_trainer.formats.network_file import read_own_network
@@ -198,6 +199,28 @@ def test_scores_that_another_process_writes_are_left_to_it(network: Path, tmp_pa
         assert lease is not None
         with pytest.raises(InputFileError, match="another process"):
             score_files(score_settings(tmp_path, [file], network))
+
+
+@pytest.mark.parametrize(
+    ("given", "report", "scores"),
+    [
+        ("study", "study/report.md", "study/jets.parquet"),
+        ("study/", "study/report.md", "study/jets.parquet"),
+        ("study/jets.html", "study/jets.md", "study/jets.parquet"),
+        ("study.md", "study.md", "study_scores/jets.parquet"),
+    ],
+)
+def test_scores_go_to_the_folder_of_the_report_but_never_to_the_current_one(
+    given: str, report: str, scores: str, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_converted(tmp_path / "files" / "jets.parquet", mixed_jets(10))
+    monkeypatch.chdir(tmp_path)
+    settings = ScoreSettings.make(input_files=[str(file)], training=str(network), output_report=given, threads=1)
+    assert settings.output_report == Path(report)
+    (done,) = score_files(settings).files
+    assert done.output == Path(scores)
+    assert (tmp_path / scores).is_file()
+    assert not list(tmp_path.glob("*.parquet"))
 
 
 def test_outputs_never_replace_inputs_or_what_is_no_file_of_scores(network: Path, tmp_path: Path) -> None:

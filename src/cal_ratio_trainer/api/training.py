@@ -26,8 +26,8 @@ class TrainArguments(TrainSettings):
 
     continue_from: str | int | None = Field(
         default=None,
-        description="Run of this model to continue: its number, -1 for the newest, or 'auto' for the newest "
-        "unfinished one (a new one if there is none).",
+        description="Run to continue: NAME/RUN, or of this model its number, -1 for the newest, or 'auto' for the "
+        "newest unfinished one (a new one if there is none).",
     )
 
     @classmethod

@@ -36,8 +36,8 @@ def resolved(layers: Layers) -> Layers:
         click.Option(
             ["continue_from", "--continue", "--continue-n", "--continue_n"],
             metavar="RUN",
-            help="Continue a run of this model: its number, -1 for the newest, or auto for the newest unfinished one "
-            "(a new one if there is none). An interrupted run finishes its planned epochs; a finished "
+            help="Continue a run: NAME/RUN, or of this model its number, -1 for the newest, or auto for the newest "
+            "unfinished one (a new one if there is none). An interrupted run finishes its planned epochs; a finished "
             "one gets --epochs more.",
         )
     ],

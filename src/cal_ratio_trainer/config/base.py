@@ -136,10 +136,29 @@ def name_of_file(given: Any) -> Any:
 OutputFile = Annotated[Path, BeforeValidator(name_of_file)]
 """File to write; a path drops the slash at the end of a folder's name."""
 
-ReportFile = Annotated[
-    OutputFile, AfterValidator(lambda path: path.with_suffix(".md") if path.suffix == ".html" else path)
-]
-"""Markdown file of a report; the name of the HTML page means that beside it."""
+
+def report_file(given: Any) -> Any:
+    """Markdown file of a report: of its HTML page the file beside it, of a folder report.md in it.
+
+    >>> [report_file(name) for name in ("a.html", "a.txt", "a", "v1.2", "a.md/")]
+    ['a.md', 'a.txt', 'a/report.md', 'v1.2/report.md', 'a.md/report.md']
+    """
+    if not isinstance(given, str | Path):
+        return given
+    path = Path(given)
+    if str(given).endswith("/") or not re.search(r"\.[A-Za-z]+$", path.name):
+        return str(path / "report.md")
+    return str(path.with_suffix(".md") if path.suffix == ".html" else path)
+
+
+ReportFile = Annotated[Path, BeforeValidator(report_file)]
+"""Markdown file to write, or a folder for everything."""
+
+
+def folder_of_scores(report: Path) -> Path:
+    """Folder for the scores that belong to a report: the report's own, but never the current folder."""
+    return report.parent if report.parent != Path() else report.with_name(f"{report.stem}_scores")
+
 
 CacheFolder = Annotated[
     Path | None, Field(description="Folder for copies of remote files; null: the user's cache folder.")

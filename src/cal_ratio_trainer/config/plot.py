@@ -99,7 +99,7 @@ class PlotSettings(RunsFolderSettings, FigureSettings):
     )
     output_report: ReportFile = Field(
         default=Path("reports/report.md"),
-        description="Markdown file to write, with the HTML page and the figures beside it.",
+        description="Folder for report.md, its HTML page and the figures; or the Markdown file, with the rest beside.",
     )
     cache_path: CacheFolder = None
     run: str | None = Field(

@@ -84,7 +84,7 @@ class AnalyzeSettings(RunsFolderSettings, FigureSettings):
     )
     output_report: ReportFile = Field(
         default=Path("reports/analyze.md"),
-        description="Markdown file to write, with the HTML page and the figures beside it.",
+        description="Folder for report.md, its HTML page and the figures; or the Markdown file, with the rest beside.",
     )
     rule: Rule = Field(
         default="auc-near-lowest-ks",

@@ -89,7 +89,8 @@ class ScoreSettings(ReadingSettings, SharedListSettings):
     )
     output_report: ReportFile = Field(
         default=Path("score_report/report.md"),
-        description="Markdown file to write, with the HTML page, the figures and the scores beside it.",
+        description="Folder for report.md, its HTML page, the figures and the scores; or the Markdown file, with the "
+        "rest beside it.",
     )
     cuts: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
         default=[0.5, 0.8, 0.9, 0.99],
@@ -126,7 +127,8 @@ class CompareSettings(ReadingSettings):
     )
     output_report: ReportFile = Field(
         default=Path("compare_report/report.md"),
-        description="Markdown file to write, with the HTML page, the figures and the scores of both beside it.",
+        description="Folder for report.md, its HTML page, the figures and the scores of both; or the Markdown file, "
+        "with the rest beside it.",
     )
     all_jets: bool = Field(
         default=False, description="Also use jets that one of the networks was trained on or chosen by."

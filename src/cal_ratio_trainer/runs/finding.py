@@ -69,10 +69,19 @@ def find_run(output_path: Path, model_name: str, number: int) -> Run:
 
 
 def _no_model(output_path: Path, name: str) -> str:
+    models = _models(output_path)
+    return f"no model {name}{did_you_mean(name, models)} under {output_path}; {models_there(output_path)}"
+
+
+def _models(output_path: Path) -> list[str]:
     folders = [path.name for path in output_path.iterdir() if path.is_dir()] if output_path.is_dir() else []
-    models = sorted(folder for folder in folders if runs_of(output_path, folder))
-    there = f"models there: {', '.join(models)}" if models else "there are no runs; --output_path says where they are"
-    return f"no model {name}{did_you_mean(name, models)} under {output_path}; {there}"
+    return sorted(folder for folder in folders if runs_of(output_path, folder))
+
+
+def models_there(output_path: Path) -> str:
+    """The models under a folder, for a message."""
+    models = _models(output_path)
+    return f"models there: {', '.join(models)}" if models else "there are no runs; --output_path says where they are"
 
 
 def named_run(name: str, output_path: Path) -> Run:

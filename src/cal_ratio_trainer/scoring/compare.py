@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from cal_ratio_trainer.config.base import folder_of_scores
 from cal_ratio_trainer.config.scoring import CompareSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.evaluation.bootstrap import Resampling
@@ -130,7 +131,7 @@ def compare(settings: CompareSettings) -> CompareSummary:
     if columns is not None and settings.explain:
         jets = next(iter(samples.values())).jets
         explanation = explain(scorer, jets.some, jets.second[jets.some_rows], jets.labelled)
-    scores = settings.output_report.with_name(SCORES_FILE)
+    scores = folder_of_scores(settings.output_report) / SCORES_FILE
     _write_scores(scores, samples, {"first": scorer.name, "second": second.name, BLIND_ABOVE: settings.blind_above})
     return CompareSummary(
         first=scorer.name,

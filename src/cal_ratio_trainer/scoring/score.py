@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from cal_ratio_trainer.config.base import in_shard
+from cal_ratio_trainer.config.base import folder_of_scores, in_shard
 from cal_ratio_trainer.config.scoring import ScoreSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError, SameOutput
 from cal_ratio_trainer.evaluation.ks import PtRange
@@ -92,7 +92,7 @@ def score_files(settings: ScoreSettings) -> ScoreSummary:
     """
     _refuse_missing_words(settings)
     files = files_named(settings.input_files)
-    outputs = outputs_for(files, settings.output_report.parent)
+    outputs = outputs_for(files, folder_of_scores(settings.output_report))
     own = [file for position, file in enumerate(outputs) if in_shard(position, settings.shard)]
     unit = "events" if any(file.endswith(".root") for file in own) else "jets"
     with progress("score", None, unit) as line:

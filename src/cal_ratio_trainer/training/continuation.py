@@ -1,6 +1,7 @@
 """The start that `--continue` asks for: settings alone, or an earlier run that goes on."""
 
 import logging
+import re
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from cal_ratio_trainer.config.profiles import PROFILES
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.errors import ConfigError, InputFileError
 from cal_ratio_trainer.launching import place
-from cal_ratio_trainer.runs.finding import find_run, runs_of
+from cal_ratio_trainer.runs.finding import NoRunName, find_run, models_there, named_run, runs_of
 from cal_ratio_trainer.runs.initial_weights import InitialWeights, settings_layers
 from cal_ratio_trainer.runs.record import machine
 from cal_ratio_trainer.runs.run import Run
@@ -39,8 +40,8 @@ def find_start(layers: Layers, settings: TrainSettings, continue_from: str | Non
     Args:
         layers: sources of the settings; the last is the command line.
         settings: the settings made from them.
-        continue_from: a run number, -1 for the newest, 'auto' for the newest unfinished one or else a new run; None
-            starts a new run.
+        continue_from: NAME/RUN, a run number of this model, -1 for the newest, 'auto' for the newest unfinished one or
+            else a new run; None starts a new run.
 
     Raises:
         RunError: there is no such run, its files cannot be read, or another process is training it.
@@ -58,7 +59,24 @@ def run_to_continue(settings: TrainSettings, continue_from: str | None) -> Run |
         return None
     if continue_from == AUTO:
         return _newest_unfinished(settings)
-    return find_run(settings.output_path, settings.model_name, _number(continue_from))
+    if re.fullmatch(r"-?\d+", continue_from):
+        return find_run(settings.output_path, settings.model_name, int(continue_from))
+    try:
+        run = named_run(continue_from, settings.output_path)
+    except NoRunName as error:
+        raise ConfigError(
+            [
+                "--continue takes a run as NAME/RUN, a run number of --model_name, -1 for its newest run, or auto; got "
+                f"{continue_from!r}; {models_there(settings.output_path)}"
+            ]
+        ) from error
+    name, given = run.numbered_folder.parent.name, settings.model_name
+    if "model_name" in settings.model_fields_set and given != name:
+        raise ConfigError([f"--continue {continue_from} is a run of model {name}, --model_name is {given}; omit one"])
+    if run.network_number is not None:
+        word, _, number = run.path.name.rpartition("_")
+        raise ConfigError([f"{run.name} is one network of a set: --continue {name}/{run.number} --{word} {number}"])
+    return run
 
 
 def continued_start(run: Run, layers: Layers) -> Start:
@@ -160,10 +178,3 @@ def _newest_unfinished(settings: TrainSettings) -> Run | None:
         if record and record.get("status") not in ("finished", DIVERGED, IMPORTED) and run.is_free():
             return run
     return None
-
-
-def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise ConfigError([f"--continue takes a run number, -1 for the newest run, or auto; got {text!r}"]) from error
