@@ -10,7 +10,7 @@ import torch
 
 from cal_ratio_trainer.config.training import TrainSettings
 from cal_ratio_trainer.datasets.sample import TrainingData, TrainingSample
-from cal_ratio_trainer.datasets.splits import Part, UIntArray, split_jets
+from cal_ratio_trainer.datasets.splits import Part, UIntArray, row_words, split_jets
 from cal_ratio_trainer.datasets.training_file import TrainingFile, refuse_different_files
 from cal_ratio_trainer.datasets.weights import evaluation_weights, loss_weights, parametrised_masses, select_masses
 from cal_ratio_trainer.errors import InputFileError
@@ -62,6 +62,44 @@ def choose_training_data(settings: TrainSettings, main_file: Path, *region_files
     jets = [each.jets for each in (main, *regions)]
     masses = parametrised_masses(jets, settings.parametrised_masses, settings.seed, main.part == Part.TRAIN)
     return TrainingData.of(main, regions, masses)
+
+
+def shared_jets(data: TrainingData, settings: TrainSettings) -> list[str]:
+    """Sentences on the jets that are in the main file and in a control region, told apart by pt, eta and phi.
+
+    Raises:
+        InputFileError: their events can be in another part in the control region, e.g. trained on in one file and
+            tested with in the other.
+    """
+    words = row_words(data.main.jets)[0]
+    order = np.argsort(words)
+    sentences = []
+    for region in data.regions:
+        mine = row_words(region.jets)[0]
+        place = np.minimum(np.searchsorted(words, mine, sorter=order), len(words) - 1)
+        shared = words[order[place]] == mine
+        if not shared.any():
+            continue
+        files = f"{shared.sum()} of {len(mine)} jets of {region.file} are jets of {data.main.file} too"
+        if settings.split == "row":
+            reason = "split 'row' divides each file by itself; take split 'event'"
+        elif "eventNumber" not in data.main.identity or "eventNumber" not in region.identity:
+            reason = "a file has no event numbers to divide both in the same way"
+        elif region.share and not np.array_equal(data.main.part[order[place]][shared], region.part[shared]):
+            reason = "their mcChannelNumber or runNumber differ between the files, and so does the part of their events"
+        else:
+            use = (
+                "the same jets serve classification and agreement, each event in the same part of both files"
+                if region.share
+                else "the region judges agreement on jets by which the network learns to classify"
+            )
+            sentences.append(f"warning: {files}, from {len(np.unique(region.events[shared]))} events: {use}")
+            continue
+        raise InputFileError(
+            region.file,
+            f"cannot be used beside {data.main.file}: {files.partition(' of ')[0]} jets are in both: {reason}",
+        )
+    return sentences
 
 
 def _in_shares(shares: list[float], sources: list[TrainingFile]) -> list[TrainingFile]:

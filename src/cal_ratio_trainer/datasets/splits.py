@@ -71,7 +71,7 @@ def split_jets(
     Returns:
         The same parts for the same events, in whatever file and order they come.
     """
-    words, identity = _row_words(jets, "each jet for itself") if by_row else event_words(jets)
+    words, identity = row_words(jets, "each jet for itself") if by_row else event_words(jets)
     used = _uniform(words, seed, _SAMPLE_STREAM) < sample_fraction
     place = _uniform(words, seed, _SPLIT_STREAM)
     half_of_rest = train_fraction + (1.0 - train_fraction) / 2
@@ -85,7 +85,7 @@ def event_words(jets: JetScalars) -> tuple[UIntArray, str]:
     A legacy frame without whole event numbers has no events; there every jet counts as one.
     """
     if not _is_whole("eventNumber", jets):
-        return _row_words(jets, "pt, eta and phi of the jet (the file has no usable event numbers)")
+        return row_words(jets, "pt, eta and phi of the jet (the file has no usable event numbers)")
     known = [name for name in EVENT_COLUMNS if _is_whole(name, jets)]
     words = np.zeros(len(jets), dtype=np.uint64)
     for name in EVENT_COLUMNS:
@@ -97,7 +97,7 @@ def event_words(jets: JetScalars) -> tuple[UIntArray, str]:
     if not unknown.any():
         return words, ", ".join(known)
     # Otherwise all of them would count as one event and fall into one part.
-    words = np.where(unknown, _row_words(jets, "")[0], words)
+    words = np.where(unknown, row_words(jets)[0], words)
     return words, f"{', '.join(known)} ({unknown.sum()} jets without event number each for itself)"
 
 
@@ -108,7 +108,8 @@ def _is_whole(name: str, jets: JetScalars) -> bool:
     return bool(pa.types.is_integer(column.type)) and column.null_count < len(column)
 
 
-def _row_words(jets: JetScalars, identity: str) -> tuple[UIntArray, str]:
+def row_words(jets: JetScalars, identity: str = "") -> tuple[UIntArray, str]:
+    """One 64-bit word per jet, by its pt, eta and phi, and `identity`."""
     words = np.zeros(len(jets), dtype=np.uint64)
     for name in _ROW_COLUMNS:
         bits = np.ascontiguousarray(jets[name], dtype=np.float32).view(np.uint32)

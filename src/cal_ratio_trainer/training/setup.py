@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cal_ratio_trainer.config.learning import NetworkSettings
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data
+from cal_ratio_trainer.datasets.data import choose_training_data, read_training_data, shared_jets
 from cal_ratio_trainer.datasets.data_table import data_sentences
 from cal_ratio_trainer.datasets.memory import gathered_bytes, step_bytes
 from cal_ratio_trainer.datasets.placement import DataPlace, Place, data_place, step_size
@@ -174,9 +174,11 @@ def set_up(start: Start, say: Callable[[str], None], ranks: Ranks = ALONE, load:
     with stopped_at_once():
         ranks.select_device(settings.device)
         loaded = (load or load_data)(settings, ranks)
+        # An older run goes on with the files that it has.
+        shared = shared_jets(loaded.data, settings) if start.run is None else []
         schema = loaded.tensors.schema
         initial = start.initial.read(network_shape(settings, schema)) if start.initial else None
-        for sentence in (*data_sentences(loaded.data, settings), *notices(settings)):
+        for sentence in (*data_sentences(loaded.data, settings), *shared, *notices(settings)):
             say(sentence)
         sampler = new_sampler(settings, loaded.data)
         step = new_step(settings, loaded, sampler, ranks, initial)
