@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,8 +212,46 @@ def test_all_mistakes_are_told_at_once_without_pydantic() -> None:
 
 
 def test_settings_and_single_ones_are_not_mixed() -> None:
-    with pytest.raises(TypeError, match="either settings or single ones"):
+    with pytest.raises(crt.UserError, match="either settings or single ones"):
         crt.demo(DemoSettings(), jets=3)  # type: ignore[call-overload]
+
+
+def test_a_path_one_name_and_a_run_are_taken_for_what_they_mean(run: Run, folder: Path) -> None:
+    file = folder / "main.parquet"
+    place: dict[str, Any] = {"output_path": folder / "runs", "threads": 1, "progress": False}
+    expected = run.score(crt.read_jets(file))
+    cases: list[tuple[Any, Any]] = [(str(file), "default/0"), ([file], run), (file, run.path)]
+    for number, (given, network) in enumerate(cases):
+        result = crt.score(given, network, output_report=folder / f"meant_{number}", **place)
+        np.testing.assert_allclose(result.scores().column("jet_nn_sig").to_numpy(), expected[:, 1], rtol=1e-5)
+        assert (folder / f"meant_{number}" / "report.md").is_file()
+    one = crt.analyze(run, output_report=folder / "one", replicas=0, progress=False)
+    same = crt.analyze(
+        runs="default/0", output_path=folder / "runs", output_report=folder / "same", replicas=0, progress=False
+    )
+    assert one.recommended == same.recommended
+    assert crt.open_run(run) == run
+    assert crt.describe_network(run).parameters > 0
+
+
+def test_what_is_not_meant_for_a_function_is_one_sentence(run: Run, folder: Path, tmp_path: Path) -> None:
+    file = str(folder / "main.parquet")
+    with pytest.raises(
+        crt.UserError, match=r"Run.score takes jets in memory, as read_jets\('.*main.parquet'\) returns"
+    ):
+        run.score(file)  # type: ignore[arg-type]
+    with pytest.raises(crt.UserError, match=r"^3 positional arguments are too many: .* input_files and training; name"):
+        crt.score(file, "default/0", "report")
+    with pytest.raises(crt.UserError, match=r"^training is given twice$"):
+        crt.score(file, run, training="default/0")
+    with pytest.raises(crt.UserError, match=r"^DemoSettings is no setting of this function; it takes TrainSettings$"):
+        crt.train(DemoSettings())  # type: ignore[call-overload]
+    jets = crt.read_jets(file)
+    without = {name: lists for name, lists in jets.constituents.items() if name != "clusters"}
+    with pytest.raises(crt.UserError, match=r"^table of jets: lacks clusters$"):
+        replace(jets, constituents=without)
+    with pytest.raises(crt.UserError, match=r"^output_report: nothing can be made in /proc \("):
+        crt.score(file, run, output_report="/proc/there/report.md")
 
 
 def test_the_signature_of_each_function_is_its_model() -> None:

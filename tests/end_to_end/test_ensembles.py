@@ -23,7 +23,7 @@ from cal_ratio_trainer.jets.loading import read_jets
 from cal_ratio_trainer.network.batch import JetTensors
 from cal_ratio_trainer.network.classifier import scores_of
 from cal_ratio_trainer.reporting.run_page import write_run_page
-from cal_ratio_trainer.reporting.training_details import training_summary
+from cal_ratio_trainer.reporting.training_details import run_commands, training_summary
 from cal_ratio_trainer.runs.finding import find_network, find_networks, named_run
 from cal_ratio_trainer.runs.network_export import export_training
 from cal_ratio_trainer.runs.stored import RunError
@@ -187,7 +187,8 @@ def test_an_ensemble_is_one_run_of_tables_and_reports(trained: NetworkSetSummary
     assert "The ensemble and its 2 members" in write_run_page(trained.run).read_text("utf-8")
     assert trained.figures is not None
     said = training_summary(trained.run, trained.figures)
-    assert "convert training default/0/best --format onnx" in said
+    commands = " ".join(run_commands(Run(trained.run.path)).values())
+    assert "convert training default/0/best --format onnx" in commands
     assert f"AUC {trained.run.read_record()['members']['auc']['mean']:.4f} ±" in said
     page = done.report.read_text("utf-8").replace("\\", "")
     assert "default/00000 is an ensemble, 2 networks that count as one run" in page

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from cal_ratio_trainer.config.base import Settings
 from cal_ratio_trainer.config.loading import settings_from
+from cal_ratio_trainer.errors import ConfigError
 from cal_ratio_trainer.progress import progress_shown
 
 Options = ParamSpec("Options")
@@ -33,15 +34,18 @@ class Command(Protocol[Options, ChosenContra, OutcomeCo]):
     def __call__(self, *args: Options.args, **options: Options.kwargs) -> OutcomeCo: ...
     @overload
     def __call__(self, *, progress: bool, **options: Any) -> OutcomeCo: ...
+    @overload
+    def __call__(self, word: str | os.PathLike[str] | list[Any], /, *words: Any, **options: Any) -> OutcomeCo: ...
 
 
 def command(
-    model: Callable[Options, Chosen], runs_network: bool = False
+    model: Callable[Options, Chosen], *words: str, runs_network: bool = False
 ) -> Callable[[Callable[[Chosen], Outcome]], Command[Options, Chosen, Outcome]]:
     """Makes a public function of a function of settings.
 
     Args:
         model: the settings; its fields become keyword arguments.
+        words: settings that positional arguments stand for, in order.
         runs_network: the function trains or evaluates a network on the CPU.
 
     Returns:
@@ -50,11 +54,10 @@ def command(
     settings_model = cast(type[Chosen], model)
 
     def decorate(function: Callable[[Chosen], Outcome]) -> Command[Options, Chosen, Outcome]:
-        def call(settings: Chosen | None = None, /, *, progress: bool = True, **options: Any) -> Outcome:
+        def call(*given: Any, progress: bool = True, **options: Any) -> Outcome:
+            settings, options = settings_or_options(settings_model, words, given, options)
             if settings is None:
                 settings = settings_from(settings_model, [("", options)])
-            elif options:
-                raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
             if runs_network:
                 limit_spinning()
             with progress_shown(progress):
@@ -63,6 +66,34 @@ def command(
         return described(model, settings_model, call, function)
 
     return decorate
+
+
+def settings_or_options(
+    model: type[Chosen], words: tuple[str, ...], given: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[Chosen | None, dict[str, Any]]:
+    """The settings object of a call, or single settings: `given` are positional arguments, named by `words`.
+
+    Raises:
+        ConfigError: another kind of settings, both of the two, too many arguments, or one given twice.
+    """
+    given = tuple(each for each in given if each is not None)
+    if len(given) == 1 and isinstance(given[0], model):
+        if options:
+            raise ConfigError([f"give either settings or single ones, not both: {', '.join(options)}"])
+        return given[0], {}
+    mistakes = [
+        f"{type(each).__name__} is no setting of this function; it takes {model.__name__}"
+        for each in given
+        if isinstance(each, Settings)
+    ]
+    if len(given) > len(words):
+        takes = f"takes {' and '.join(words)}" if words else "takes none"
+        mistakes.append(f"{len(given)} positional arguments are too many: this function {takes}; name the others")
+    named = dict(zip(words, given, strict=False))
+    mistakes += [f"{name} is given twice" for name in named if name in options]
+    if mistakes:
+        raise ConfigError(mistakes)
+    return None, named | options
 
 
 def described(

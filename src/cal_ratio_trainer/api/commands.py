@@ -1,5 +1,6 @@
 """The public functions, one for each command but `train` and `tune`; they import what they need when called."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ class RedrawnRun(Result):
         return f"{len(self.files)} plots of run {self.run.name} in {self.run.path}"
 
 
-@command(DemoSettings)
+@command(DemoSettings, "output_path")
 def demo(settings: DemoSettings) -> "DemoSummary":
     """Simulates DiVertAnalysis ntuples: signal, multijets, beam-induced background and a control region.
 
@@ -68,7 +69,7 @@ def demo(settings: DemoSettings) -> "DemoSummary":
     return simulate(settings)
 
 
-@command(ConvertSettings)
+@command(ConvertSettings, "input_files")
 def convert(settings: ConvertSettings) -> "ConversionSummary":
     """Converts DiVertAnalysis ntuples to files of jets, one for each.
 
@@ -84,7 +85,7 @@ def convert(settings: ConvertSettings) -> "ConversionSummary":
     return convert_files(settings)
 
 
-@command(BuildSettings)
+@command(BuildSettings, "input_files")
 def build(settings: BuildSettings) -> "BuildSummary":
     """Builds a main or control-region training file from converted files; with `report` also a report beside it.
 
@@ -105,7 +106,7 @@ def build(settings: BuildSettings) -> "BuildSummary":
     return summary
 
 
-@command(ResampleSettings)
+@command(ResampleSettings, "input_file")
 def resample(settings: ResampleSettings) -> "ResampleSummary":
     """Writes a random fraction of the jets of a file, the same of each class.
 
@@ -117,7 +118,7 @@ def resample(settings: ResampleSettings) -> "ResampleSummary":
     return resample_file(settings)
 
 
-@command(ScoreSettings, runs_network=True)
+@command(ScoreSettings, "input_files", "training", runs_network=True)
 def score(settings: ScoreSettings) -> "ScoreResult":
     """Scores jets of any files, ntuples too, with a trained network, and writes a report.
 
@@ -135,7 +136,7 @@ def score(settings: ScoreSettings) -> "ScoreResult":
     return score_with_report(settings)
 
 
-@command(CompareSettings, runs_network=True)
+@command(CompareSettings, "first", "second", runs_network=True)
 def compare(settings: CompareSettings) -> "CompareResult":
     """Compares two networks on the same jets, or a network with scores that files hold, and writes a report.
 
@@ -150,7 +151,7 @@ def compare(settings: CompareSettings) -> "CompareResult":
     return compare_with_report(settings)
 
 
-@command(AnalyzeSettings, runs_network=True)
+@command(AnalyzeSettings, "runs_to_analyze", runs_network=True)
 def analyze(settings: AnalyzeSettings) -> "AnalysisResult":
     """Finds the best epochs of runs, recommends one, and writes a report.
 
@@ -165,7 +166,7 @@ def analyze(settings: AnalyzeSettings) -> "AnalysisResult":
     return analyze_runs(settings)
 
 
-@command(PlotSettings)
+@command(PlotSettings, "input_files")
 def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
     """Compares training files and writes a report: their contents, distributions, missing and unusual values.
 
@@ -195,7 +196,7 @@ def plot(settings: PlotSettings) -> "JetFileComparison | RedrawnRun":
     return compare_files(settings, draw_in_parallel)
 
 
-@command(ConvertTrainingSettings)
+@command(ConvertTrainingSettings, "training")
 def export(settings: ConvertTrainingSettings) -> "TrainingExport":
     """Writes a trained network for other programs: frugally-deep JSON for DiVertAnalysis, Keras, ONNX.
 
@@ -251,7 +252,7 @@ def list_runs(settings: RunsSettings) -> "RunList":
     return found
 
 
-@command(WatchSettings)
+@command(WatchSettings, "run")
 def watch(settings: WatchSettings) -> "WatchedRun":
     """Writes the page of a run anew, unless a training renews it, and serves it if asked to.
 
@@ -267,7 +268,7 @@ def watch(settings: WatchSettings) -> "WatchedRun":
     return watch_run(settings)
 
 
-@command(ModelDumpSettings)
+@command(ModelDumpSettings, "training")
 def describe_network(settings: ModelDumpSettings) -> "NetworkDescription":
     """Lists the layers of a trained network with shapes and numbers of parameters.
 
@@ -308,12 +309,12 @@ def read_jets(file: str | Path, cache_path: str | Path | None = None) -> "Jets":
     return read(local_copy(str(file), None if cache_path is None else Path(cache_path)))
 
 
-def open_run(name: str | Path, output_path: str | Path = "training_results") -> "Run":
+def open_run(name: str | os.PathLike[str], output_path: str | Path = "training_results") -> "Run":
     """Opens a run that was trained or imported.
 
     Args:
         name: NAME/RUN, e.g. 'default/0', 'default/-1' for the newest, 'default/0/fold_1' or 'default/0/member_1' for a
-            network of a set, or the path of a run's folder.
+            network of a set, or the path of a run's folder, or a run.
         output_path: folder that holds all runs.
 
     Raises:
@@ -321,4 +322,4 @@ def open_run(name: str | Path, output_path: str | Path = "training_results") -> 
     """
     from cal_ratio_trainer.runs.finding import named_run
 
-    return named_run(str(name), Path(output_path))
+    return named_run(os.fspath(name), Path(output_path))

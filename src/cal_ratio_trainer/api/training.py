@@ -1,5 +1,6 @@
 """`train` and `tune`: their settings come in layers (a profile, a file, single options), as on the command line."""
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from cal_ratio_trainer.api.arguments import described, limit_spinning
+from cal_ratio_trainer.api.arguments import described, limit_spinning, settings_or_options
 from cal_ratio_trainer.config.loading import Layers, layers_of, settings_from
 from cal_ratio_trainer.config.profiles import profile_notice, resolve_layers
 from cal_ratio_trainer.config.training import TrainSettings
@@ -36,14 +37,7 @@ class TrainArguments(TrainSettings):
         return ["continue_from", *TrainSettings.field_names()]
 
 
-def _train(
-    settings: TrainSettings | None = None,
-    /,
-    *,
-    continue_from: str | int | None = None,
-    progress: bool = True,
-    **options: Any,
-) -> "Run":
+def _train(*given: Any, continue_from: "str | int | Run | None" = None, progress: bool = True, **options: Any) -> "Run":
     """Trains the network, by default on the built-in demo, or goes on with an earlier run.
 
     As on the command line: `include_low_mass=True` alone trains on low masses only, `batch_size` takes the place of
@@ -64,9 +58,10 @@ def _train(
     if place().processes > 1:
         raise ConfigError(["with torchrun use the command line: torchrun ... -m cal_ratio_trainer train"])
     say = _say if progress else lambda text: None
-    layers = _layers_of_training(TrainSettings, settings, options, say)
+    layers = _layers_of_training(TrainSettings, ("main_training_file", "cr_training_file"), given, options, say)
     with progress_shown(progress):
-        word = None if continue_from is None else str(continue_from)
+        word = os.fspath(continue_from) if isinstance(continue_from, os.PathLike) else continue_from
+        word = None if word is None else str(word)
         summary = train_with(layers, word, say)
     assert summary is not None, "a process of its own is the first one"
     return Run(summary.run.path)
@@ -77,13 +72,13 @@ train = described(TrainArguments, TrainSettings, _train, _train)
 
 def _layers_of_training(
     model: type[TrainSettings],
-    settings: TrainSettings | None,
+    words: tuple[str, ...],
+    given: tuple[Any, ...],
     options: dict[str, Any],
     say: Callable[[str], None],
 ) -> Layers:
-    """Sources of the settings of a call, resolved as on the command line."""
-    if settings is not None and options:
-        raise TypeError(f"give either settings or single ones, not both: {', '.join(options)}")
+    """Sources of the settings of a call, resolved as on the command line; see `settings_or_options`."""
+    settings, options = settings_or_options(model, words, given, options)
     layers = layers_of(model, None, options, source="")
     if settings is not None:
         # Settings are a config file in another form.
@@ -143,7 +138,7 @@ def train_with(
     return summary
 
 
-def _tune(settings: TuneSettings | None = None, /, *, progress: bool = True, **options: Any) -> "TuneResult":
+def _tune(*given: Any, progress: bool = True, **options: Any) -> "TuneResult":
     """Searches for better settings of a training by two objectives, and writes a report.
 
     Settings that are neither searched nor given begin from a profile, as in `train`.
@@ -156,7 +151,7 @@ def _tune(settings: TuneSettings | None = None, /, *, progress: bool = True, **o
         TrainingStopped: SIGTERM or ^C; `resume` goes on.
     """
     say = _say if progress else lambda text: None
-    layers = _layers_of_training(TuneSettings, settings, options, say)
+    layers = _layers_of_training(TuneSettings, ("study",), given, options, say)
     with progress_shown(progress):
         return tune_with(layers, say)
 

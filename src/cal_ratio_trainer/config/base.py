@@ -1,8 +1,9 @@
 """Base of all settings, and what several commands share: names, files, the heading of figures, the executor."""
 
+import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -49,14 +50,16 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _accept_paths(cls, value: Any, info: ValidationInfo) -> Any:
-        """Takes a path for the name of a file, which may also be a URL or a word like demo."""
+        """Takes a path or a run for its name, which may also be a URL or a word like demo, and one name for a list."""
         annotation = cls.model_fields[info.field_name or ""].annotation
         if value == "" and Path in (annotation, *get_args(annotation)):
             # It would mean the current folder; it comes from a shell variable that is not set.
             raise ValueError("should be a path, got ''")
+        if isinstance(value, str | os.PathLike) and get_origin(annotation) is list:
+            value = [value]
         if isinstance(value, list | tuple):
-            return [str(each) if isinstance(each, Path) else each for each in value]
-        return str(value) if isinstance(value, Path) else value
+            return [os.fspath(each) if isinstance(each, os.PathLike) else each for each in value]
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
 
     @field_validator("*")
     @classmethod

@@ -69,6 +69,8 @@ class WatchSettings(RunsFolderSettings):
 class AnalyzeSettings(RunsFolderSettings, FigureSettings):
     """Settings of `cr_trainer analyze`."""
 
+    aliases: ClassVar[dict[str, str]] = {**RunsFolderSettings.aliases, "runs": "runs_to_analyze"}
+
     runs_to_analyze: list[RunName] = Field(
         default=[],
         description="Runs as NAME/RUN; in a config file also mappings with name and run. Without any: all finished "

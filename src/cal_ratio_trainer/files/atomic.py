@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,7 +31,7 @@ class UnusableOutput(UserError):
 
 
 def refuse_unusable_folder(folder: Path, option: str) -> None:
-    """Checks, before any work, that files can be written to a folder, which need not exist yet; makes nothing.
+    """Checks, before any work, that files can be written to a folder, which need not exist yet; leaves nothing.
 
     Raises:
         UnusableOutput: a file is in its place or above it, or it cannot be written to.
@@ -41,6 +42,11 @@ def refuse_unusable_folder(folder: Path, option: str) -> None:
         raise UnusableOutput(f"{option}: {there} is no folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UnusableOutput(f"{option}: {there} cannot be written to")
+    try:
+        # Some file systems refuse what the permissions allow.
+        Path(tempfile.mkdtemp(prefix=".", dir=there)).rmdir()
+    except OSError as error:
+        raise UnusableOutput(f"{option}: nothing can be made in {there} ({error.strerror})") from error
 
 
 def refuse_unusable_file(file: Path, option: str) -> None:

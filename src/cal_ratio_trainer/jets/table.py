@@ -109,6 +109,8 @@ class Jets(JetScalars):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if missing := [kind.name for kind in self.schema.constituents if kind.name not in self.constituents]:
+            raise MissingColumn("table of jets", missing, self.constituents)
         for kind in self.schema.constituents:
             ragged = self.constituents[kind.name]
             if len(ragged) != len(self.scalars) or ragged.values.shape[1] != len(kind.features):

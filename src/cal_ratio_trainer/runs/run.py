@@ -17,6 +17,7 @@ The module itself imports little: what draws, scores or reads networks is import
 """
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from cal_ratio_trainer.config.base import Rule
 from cal_ratio_trainer.config.training import TrainSettings
-from cal_ratio_trainer.errors import InputFileError, did_you_mean
+from cal_ratio_trainer.errors import InputFileError, UserError, did_you_mean
 from cal_ratio_trainer.jets.metadata import Scaling
 from cal_ratio_trainer.results import Result
 from cal_ratio_trainer.runs.folder import NEWEST
@@ -59,6 +60,9 @@ class Run(RunState, Result):
     the content of a file that cannot be read is empty, and `trouble` has the reason. What was read once stays as it
     was; make a new `Run` of the folder to see what a training has added. Methods that begin with `read_` read anew.
     """
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @property
     def directory(self) -> "Run":
@@ -246,6 +250,12 @@ class Run(RunState, Result):
             RunError: its weights are not there.
             ConfigError: the network reads masses that some jets do not have.
         """
+        if isinstance(jets, str | os.PathLike):
+            file = os.fspath(jets)
+            raise UserError(
+                f"Run.score takes jets in memory, as read_jets({file!r}) returns; score({file!r}, training=run) of the "
+                "package scores files"
+            )
         return self.network(epoch).reading(self.settings, {}).read(jets, labelled)[0]
 
     def importance(
