@@ -26,6 +26,7 @@ from cal_ratio_trainer.reporting.run_page import write_run_page
 from cal_ratio_trainer.reporting.training_details import run_commands, training_summary
 from cal_ratio_trainer.runs.finding import find_network, find_networks, named_run
 from cal_ratio_trainer.runs.network_export import export_training
+from cal_ratio_trainer.runs.run import Run
 from cal_ratio_trainer.runs.stored import RunError
 from cal_ratio_trainer.scoring import candidates
 from cal_ratio_trainer.scoring.score import score_files
