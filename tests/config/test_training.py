@@ -56,7 +56,7 @@ def test_a_config_file_of_the_earlier_program_has_the_manual_profile(name: str, 
     file.write_text(file.read_text() + "profile: best\n")
     layers, _ = resolve_layers(layers_of(TrainSettings, file, {}))
     assert settings_from(TrainSettings, layers).profile == "best"
-    assert profile_notice(layers).startswith(f"profile best (given by {file}): ")
+    assert profile_notice(layers).startswith(f"profile best ({file}): ")
 
 
 def test_the_settings_of_a_run_that_stored_no_profile_have_the_manual_one(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ through `__signature__` and the docstring that are made of them; nothing has to 
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from cal_ratio_trainer.config.base import Settings
@@ -69,14 +69,14 @@ def command(
 
 
 def settings_or_options(
-    model: type[Chosen], words: tuple[str, ...], given: tuple[Any, ...], options: dict[str, Any]
+    model: type[Chosen], words: Sequence[str], given: Sequence[Any], options: dict[str, Any]
 ) -> tuple[Chosen | None, dict[str, Any]]:
     """The settings object of a call, or single settings: `given` are positional arguments, named by `words`.
 
     Raises:
         ConfigError: another kind of settings, both of the two, too many arguments, or one given twice.
     """
-    given = tuple(each for each in given if each is not None)
+    given = [each for each in given if each is not None]
     if len(given) == 1 and isinstance(given[0], model):
         if options:
             raise ConfigError([f"give either settings or single ones, not both: {', '.join(options)}"])

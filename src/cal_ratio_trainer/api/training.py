@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +60,8 @@ def _train(*given: Any, continue_from: "str | int | Run | None" = None, progress
     say = _say if progress else lambda text: None
     layers = _layers_of_training(TrainSettings, ("main_training_file", "cr_training_file"), given, options, say)
     with progress_shown(progress):
-        word = os.fspath(continue_from) if isinstance(continue_from, os.PathLike) else continue_from
-        word = None if word is None else str(word)
-        summary = train_with(layers, word, say)
+        run = os.fspath(continue_from) if isinstance(continue_from, os.PathLike) else continue_from
+        summary = train_with(layers, None if run is None else str(run), say)
     assert summary is not None, "a process of its own is the first one"
     return Run(summary.run.path)
 
@@ -72,8 +71,8 @@ train = described(TrainArguments, TrainSettings, _train, _train)
 
 def _layers_of_training(
     model: type[TrainSettings],
-    words: tuple[str, ...],
-    given: tuple[Any, ...],
+    words: Sequence[str],
+    given: Sequence[Any],
     options: dict[str, Any],
     say: Callable[[str], None],
 ) -> Layers:

@@ -87,7 +87,7 @@ def profile_notice(layers: Layers) -> str:
     for source, content in layers[1:]:
         (from_profile if source in PROFILES else given).update(content)
         if "profile" in content and source not in PROFILES:
-            reason = source if content.keys() == {"profile"} and " " in source else f"given by {source}"
+            reason = source or "as given"
     profile = given.get("profile", from_profile.get("profile", "manual"))
     told = [f"{name} {value}" for name, value in from_profile.items() if name != "profile" and name not in given]
     return f"profile {profile} ({reason}){': ' if told else ''}{', '.join(told)}"

@@ -392,13 +392,7 @@ class TrainSettings(
         return self.seed + (self.member or 0)
 
 
-EARLIER_NAMES = frozenset(
-    {
-        *("adversary_weight", "lr_values", "frac_list", "reg_values", "dropout_array", "layers_list"),
-        *("filters_cnn_constit", "filters_cnn_track", "filters_cnn_MSeg"),
-        *("nodes_constit_lstm", "nodes_track_lstm", "nodes_MSeg_lstm"),
-    }
-)
+EARLIER_NAMES = frozenset(TrainSettings.aliases) - {"data_cache", "runs_path", "domain_loss"} | {"adversary_weight"}
 """Settings that only configurations of the earlier program have; in a config file they mean the profile 'manual'."""
 
 VALUES_BEFORE = {

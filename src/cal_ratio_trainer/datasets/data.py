@@ -80,7 +80,7 @@ def shared_jets(data: TrainingData, settings: TrainSettings) -> list[str]:
         shared = words[order[place]] == mine
         if not shared.any():
             continue
-        files = f"{shared.sum()} of {len(mine)} jets of {region.file} are jets of {data.main.file} too"
+        count = int(shared.sum())
         if settings.split == "row":
             reason = "split 'row' divides each file by itself; take split 'event'"
         elif "eventNumber" not in data.main.identity or "eventNumber" not in region.identity:
@@ -93,12 +93,12 @@ def shared_jets(data: TrainingData, settings: TrainSettings) -> list[str]:
                 if region.share
                 else "the region judges agreement on jets by which the network learns to classify"
             )
-            sentences.append(f"warning: {files}, from {len(np.unique(region.events[shared]))} events: {use}")
+            sentences.append(
+                f"warning: {count} of {len(mine)} jets of {region.file} are jets of {data.main.file} too, from "
+                f"{len(np.unique(region.events[shared]))} events: {use}"
+            )
             continue
-        raise InputFileError(
-            region.file,
-            f"cannot be used beside {data.main.file}: {files.partition(' of ')[0]} jets are in both: {reason}",
-        )
+        raise InputFileError(region.file, f"cannot be used beside {data.main.file}: {count} jets are in both: {reason}")
     return sentences
 
 

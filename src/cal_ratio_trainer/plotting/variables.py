@@ -287,7 +287,8 @@ def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: floa
     if len(filled) and filled[-1] - filled[0] < _SPARSE * (len(figure.edges) - 1):
         first, last = max(filled[0] - 2, 0), min(filled[-1] + 3, len(figure.edges) - 1)
         axes.set_xlim(float(figure.edges[first]), float(figure.edges[last]))
-    if _are_whole_numbers(figure.edges):
+    # Bins that hold one whole number each.
+    if np.array_equal(figure.edges % 1, np.full(len(figure.edges), 0.5)):
         _number_whole_numbers(axes)
     if highest <= 0:
         axes.set_ylim(0, 1)
@@ -298,11 +299,6 @@ def _set_axes(axes: "Axes", figure: VariableFigure, highest: float, lowest: floa
         axes.set_ylim(bottom, 1.5 * highest)
         return
     axes.set_ylim(0, 1.06 * highest)
-
-
-def _are_whole_numbers(edges: Doubles) -> bool:
-    """True for bins that hold one whole number each."""
-    return np.array_equal(edges % 1, np.full(len(edges), 0.5))
 
 
 def _number_whole_numbers(axes: "Axes") -> None:

@@ -44,7 +44,10 @@ def draw_stack(axes: "Axes", spectra: Spectra, heading: str, unit: str) -> None:
 
     shades = colormaps["viridis"](np.linspace(0.95, 0.1, max(len(spectra.groups), 2)))
     total = np.zeros(len(spectra.edges) - 1)
-    bottom = _floor(spectra)
+    filled = np.sum([group.contents for group in spectra.groups.values()], axis=0)
+    filled = filled[filled > 0]
+    # A power of ten below the smallest bin of the sum.
+    bottom = 10.0 ** math.floor(math.log10(float(filled.min()) / 2)) if len(filled) else 0.1
     for number, (name, group) in enumerate(spectra.groups.items()):
         low, total = total, total + group.contents
         axes.stairs(
@@ -185,10 +188,3 @@ def _set_y(axes: "Axes", contents: list[Doubles], errors: list[Doubles]) -> None
         axes.set_ylim(bottom, 1.5 * high)
     else:
         axes.set_ylim(0, 1.06 * high)
-
-
-def _floor(spectra: Spectra) -> float:
-    """A power of ten below the smallest bin of the sum."""
-    total = np.sum([group.contents for group in spectra.groups.values()], axis=0)
-    filled = total[total > 0]
-    return 10.0 ** math.floor(math.log10(float(filled.min()) / 2)) if len(filled) else 0.1

@@ -265,7 +265,10 @@ def disagreement_table(jets: ComparedJets, most: int) -> ReportTable | None:
     for i, position in enumerate(positions):
         label_here = columns["label"][i]
         columns["label"][i] = "" if label_here is None else CLASS_NAMES[CLASS_OF_LABEL[jets.region][Label(label_here)]]
-        cells = [_cell(name, columns[name][i]) for name in names]
+        values = (columns[name][i] for name in names)
+        cells = [
+            "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value) for value in values
+        ]
         scores = [
             unbroken(f"{jets.first[position, label]:.4f} / {jets.second[position, label]:.4f}") for label in Label
         ]
@@ -278,12 +281,6 @@ def disagreement_table(jets: ComparedJets, most: int) -> ReportTable | None:
         tuple(rows),
         "Empty: not known. The difference is that of the output that differs most.",
     )
-
-
-def _cell(name: str, value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def attempt_table(explanation: Explanation) -> ReportTable:

@@ -23,7 +23,9 @@ def basics_table(files: Sequence[ComparedFile]) -> ReportTable:
             f"{file.rows:,}",
             file.report.layout,
             _state(file),
-            _maker(file),
+            f"{file.metadata.command} (version {file.metadata.package_version})"
+            if file.metadata.command
+            else "not known",
             _scaling(file),
             file.metadata.simulation or "",
         )
@@ -136,12 +138,6 @@ def _state(file: ComparedFile) -> str:
     if file.metadata.stage == "built":
         return f"built, {kind}"
     return f"converted, type {file.metadata.data_type or 'unknown'}"
-
-
-def _maker(file: ComparedFile) -> str:
-    if file.metadata.command is None:
-        return "not known"
-    return f"{file.metadata.command} (version {file.metadata.package_version})"
 
 
 def _scaling(file: ComparedFile) -> str:

@@ -153,14 +153,11 @@ def as_markdown(table: ReportTable) -> str:
     """A table of GitHub's Markdown, without the title; columns of numbers stand right."""
     head = " | ".join(escaped(column) for column in table.columns)
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
-    rule = "|".join("---:" if _are_numbers(column) else ":---" for column in columns)
+    are_numbers = [any(cells) and all(_NUMBER.fullmatch(_plain(cell)) for cell in cells) for cells in columns]
+    rule = "|".join("---:" if each else ":---" for each in are_numbers)
     rows = [" | ".join(cell if isinstance(cell, Markup) else escaped(cell) for cell in row) for row in table.rows]
     note = f"\n\n{escaped(table.note)}" if table.note else ""
     return "\n".join([f"| {head} |", f"|{rule}|", *(f"| {row} |" for row in rows)]) + note
-
-
-def _are_numbers(cells: Sequence[str]) -> bool:
-    return any(cells) and all(_NUMBER.fullmatch(_plain(cell)) for cell in cells)
 
 
 def _plain(cell: str) -> str:

@@ -90,11 +90,11 @@ def training_summary(run: RunFolder, figures: TestFigures) -> str:
             f"AUC {number(spread.mean, '.4f')} ± {number(spread.error, '.4f')} on average, standard deviation "
             f"{number(spread.std, '.4f')}; the figures above are of their mean scores"
         )
-    scores, export, _, more, _ = run_commands(run).values()
-    after = [("next", scores), ("", export)]
+    commands = run_commands(run)
+    after = [*zip(("next", ""), commands.values(), strict=False)]
     newest = run.known_history[-1] if run.known_history else {}
     if chance := _chance_words(newest if best is None else best.row):
-        after = [("warning", chance), ("next", f"more epochs ({more}), or other settings")]
+        after = [("warning", chance), ("next", f"more epochs ({commands['trains on']}), or other settings")]
     head = f"run {run.name}: {run.epochs} epoch{'' if run.epochs == 1 else 's'}{took}"
     rows = [*lines.items(), *after]
     return "\n".join(

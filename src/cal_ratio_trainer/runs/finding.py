@@ -40,8 +40,7 @@ def all_runs(output_path: Path) -> list[Run]:
     """
     if not output_path.is_dir():
         raise RunError(f"there is no folder {output_path} with runs; --output_path names the folder")
-    models = sorted(path.name for path in output_path.iterdir() if path.is_dir())
-    runs = [run for model in models for run in runs_of(output_path, model)]
+    runs = [run for model in models_of(output_path) for run in runs_of(output_path, model)]
 
     def start(run: Run) -> float:
         started = time_of(run.recorded_text("started"))
@@ -58,7 +57,8 @@ def find_run(output_path: Path, model_name: str, number: int) -> Run:
     """
     runs = runs_of(output_path, model_name)
     if not runs:
-        raise RunError(_no_model(output_path, model_name))
+        like = did_you_mean(model_name, models_of(output_path))
+        raise RunError(f"no model {model_name}{like} under {output_path}; {models_there(output_path)}")
     if number < 0 and -number <= len(runs):
         return runs[number]
     for run in runs:
@@ -68,19 +68,15 @@ def find_run(output_path: Path, model_name: str, number: int) -> Run:
     raise RunError(f"model {model_name} has no run {number} under {output_path}; its runs: {there}")
 
 
-def _no_model(output_path: Path, name: str) -> str:
-    models = _models(output_path)
-    return f"no model {name}{did_you_mean(name, models)} under {output_path}; {models_there(output_path)}"
-
-
-def _models(output_path: Path) -> list[str]:
+def models_of(output_path: Path) -> list[str]:
+    """Names of the models under a folder that have runs."""
     folders = [path.name for path in output_path.iterdir() if path.is_dir()] if output_path.is_dir() else []
     return sorted(folder for folder in folders if runs_of(output_path, folder))
 
 
 def models_there(output_path: Path) -> str:
     """The models under a folder, for a message."""
-    models = _models(output_path)
+    models = models_of(output_path)
     return f"models there: {', '.join(models)}" if models else "there are no runs; --output_path says where they are"
 
 

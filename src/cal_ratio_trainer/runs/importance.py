@@ -173,7 +173,9 @@ class _Reading:
         kind, values = self.tensors.schema.kind(kind_name), self.tensors.values[kind_name]
         if column < 0:
             return self.scored({**self.vectors, kind_name: self._read(kind, values, order)}, jet)
-        rows = self._rows_read(kind)
+        # Without the constituents beyond the limit, which the networks do not read.
+        offsets = self.tensors.offsets[kind_name]
+        rows = np.flatnonzero(np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets)) < kind.limit)
         target, source = (on_device(each, values.device) for each in (rows, random.permutation(rows)))
         kept = values[:, column].clone()
         values[target, column] = kept[source]
@@ -203,9 +205,3 @@ class _Reading:
             batches = (self.tensors.constituents(kind, values, offsets, places[some], some) for some in pieces)
             found.append(torch.cat([classifier.branch_vectors(kind.name, batch) for batch in batches]))
         return found
-
-    def _rows_read(self, kind: Constituent) -> IndexArray:
-        """Positions of the constituents that the networks read, without those beyond the limit."""
-        offsets = self.tensors.offsets[kind.name]
-        slots = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
-        return np.flatnonzero(slots < kind.limit)

@@ -315,7 +315,12 @@ def shortlist(group: RunGroup, best_of_each: int) -> list[Candidate]:
             Candidate(run, epoch, tuple(words), (position, epoch) in group.classifying)
             for epoch, words in sorted(reasons.items())
         ]
-    return sorted(candidates, key=lambda each: _last_if_unknown(each.row.get("val_original_lossf", math.nan)))
+
+    def loss(each: Candidate) -> float:
+        known = each.row.get("val_original_lossf", math.nan)
+        return known if math.isfinite(known) else math.inf
+
+    return sorted(candidates, key=loss)
 
 
 def with_results(candidates: Sequence[Candidate], settings: AnalyzeSettings) -> list[Candidate]:
@@ -330,10 +335,6 @@ def with_results(candidates: Sequence[Candidate], settings: AnalyzeSettings) -> 
             done.append(_scored(each, settings, resampling))
             line.advance(note=each.name)
     return done
-
-
-def _last_if_unknown(value: float) -> float:
-    return value if math.isfinite(value) else math.inf
 
 
 def _scored(candidate: Candidate, settings: AnalyzeSettings, resampling: Resampling) -> Candidate:

@@ -67,7 +67,9 @@ def variations(schema: Schema) -> Iterator[Variation]:
     for kind in schema.constituents:
         yield from _of_features(kind)
     yield from _of_jets(schema.jet_inputs)
-    yield from _of_outputs()
+    for order in ((1, 0, 2), (2, 1, 0), (0, 2, 1), (1, 2, 0), (2, 0, 1)):
+        name = f"the outputs are in the order {', '.join(Label(i).title for i in order)}"
+        yield Variation(name, lambda jets: jets.built, outputs=order)
 
 
 def _preparation() -> Iterator[Variation]:
@@ -145,12 +147,6 @@ def _of_jets(names: Sequence[str]) -> Iterator[Variation]:
             yield Variation(f"{name} {said}", partial(_scaled_column, name=name, by=factor))
     for one, other in combinations(names, 2):
         yield Variation(f"{one} and {other} are swapped", partial(_swapped_columns, one=one, other=other))
-
-
-def _of_outputs() -> Iterator[Variation]:
-    for order in ((1, 0, 2), (2, 1, 0), (0, 2, 1), (1, 2, 0), (2, 0, 1)):
-        name = f"the outputs are in the order {', '.join(Label(i).title for i in order)}"
-        yield Variation(name, lambda jets: jets.built, outputs=order)
 
 
 def _with(jets: Jets, kind: Constituent, ragged: Ragged) -> Jets:
